@@ -1,0 +1,166 @@
+"""The `kernel` decorator: compiled functions with a cache that cannot go stale, and one lane for parallel ones.
+
+A kernel is a nogil Numba function of plain arrays and scalars. Three traps, each seen, are closed here once:
+
+- Numba's cache does not notice that a *callee in another file* changed and silently runs the old code; so the cache
+  folder carries a digest of every source file that defines kernels.
+- Numba raises where neither the package nor the home folder can be written; then a temporary folder is used.
+- Two Python threads inside parallel kernels end the process under Numba's workqueue layer; so every parallel kernel
+  enters through one lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+import platformdirs
+from numba import types
+
+Signature = tuple[Any, ...]
+
+boolean, uint8, int32, int64, float64 = types.boolean, types.uint8, types.int32, types.int64, types.float64
+
+# OpenMP threads that spin while they wait are quick alone, but on a machine that is busy otherwise (a browser drawing
+# beside the kernel, say) each parallel region then waits for a thread that has no core: sleeping was 2 to 3 times
+# faster there. This is read when Numba first starts its threads; a reader's own setting wins.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+_MARK = "rlbook.kernel import"
+_KEPT_CACHES = 4
+_lane = threading.RLock()
+_kernels: dict[str, Kernel] = {}
+
+
+def reads(dtype: Any, ndim: int = 1) -> types.Array:
+    """The type of a contiguous array that a kernel only reads, as `FiniteMDP` stores them."""
+    return types.Array(dtype, ndim, "C", readonly=True)
+
+
+def writes(dtype: Any, ndim: int = 1) -> types.Array:
+    """The type of a contiguous array that belongs to the caller and may be written."""
+    return types.Array(dtype, ndim, "C")
+
+
+class Kernel:
+    """A kernel that Python calls: a compiled dispatcher, its one signature, and whether it is parallel."""
+
+    def __init__(self, function: Callable[..., Any], signature: Signature, parallel: bool, fastmath: Any) -> None:
+        self.name = f"{function.__module__}.{function.__qualname__}{'[parallel]' if parallel else ''}"
+        self.signature = signature
+        self.parallel = parallel
+        self.__doc__ = function.__doc__
+        self.__wrapped__ = function
+        with _cache_folder_set():
+            self.dispatcher = numba.njit(nogil=True, cache=True, parallel=parallel, fastmath=fastmath)(function)
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self.parallel:
+            with _lane:
+                return self.dispatcher(*arguments)
+        return self.dispatcher(*arguments)
+
+    def compile(self) -> None:
+        """Compile for the declared signature, or load it from the cache."""
+        self.dispatcher.compile(self.signature)
+
+
+def kernel(*signature: Any, parallel: bool = False, fastmath: Any = False) -> Callable[[Callable[..., Any]], Kernel]:
+    """Compile a function of plain arrays and scalars, lazily, for exactly the argument types given.
+
+    `signature` lists the argument types (`reads(float64)`, `writes(int32)`, `float64`, ...): `rlbook warm` compiles for
+    them, and a test checks that no other version ever arises. Within other kernels call `that_kernel.dispatcher`, or
+    better share an `inline` function. Name the fastmath flags you mean: `{"reassoc", "contract"}` lets sums be
+    reordered, plain `True` assumes no infinity and breaks maxima that start at -inf.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Kernel:
+        made = Kernel(function, signature, parallel, fastmath)
+        _kernels[made.name] = made
+        return made
+
+    return decorate
+
+
+def inline(function: Callable[..., Any]) -> Any:
+    """A helper that kernels call; compiled with its caller, so it needs no signature and no cache of its own."""
+    return numba.njit(nogil=True, inline="always")(function)
+
+
+def all_kernels() -> Iterator[Kernel]:
+    """Every kernel of the modules imported so far."""
+    yield from list(_kernels.values())
+
+
+@cache
+def kernel_sources_digest() -> str:
+    """SHA-256, shortened, of all source files in the rlbook packages that define kernels, and of Numba's version."""
+    import rlbook
+
+    digest = hashlib.sha256(f"numba {numba.__version__}".encode())
+    for folder in _package_folders(rlbook):
+        for path in sorted(folder.rglob("*.py")):
+            text = path.read_bytes()
+            if _MARK.encode() in text or path.name == "kernel.py":
+                digest.update(path.relative_to(folder).as_posix().encode())
+                digest.update(text)
+    return digest.hexdigest()[:16]
+
+
+@cache
+def cache_folder() -> Path:
+    """Where compiled kernels are kept: the user's cache, else a folder that lasts as long as this process."""
+    chosen = os.environ.get("RLBOOK_CACHE")
+    base = Path(chosen) if chosen else Path(platformdirs.user_cache_dir("rlbook", appauthor=False))
+    folder = base / "kernels" / kernel_sources_digest()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError:
+        import atexit
+
+        temporary = Path(tempfile.mkdtemp(prefix="rlbook-kernels-"))
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+        return temporary
+
+
+def forget_old_caches() -> None:
+    """Remove the compiled kernels of sources that no longer exist, but for the few most recent."""
+    folder = cache_folder()
+    if folder.parent.name != "kernels":
+        return
+    others = [path for path in folder.parent.iterdir() if path != folder and path.is_dir()]
+    others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in others[_KEPT_CACHES - 1 :]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _package_folders(package: Any) -> list[Path]:
+    import importlib.util
+
+    folders = [Path(package.__file__).parent]
+    for part in ("tabular", "deep", "chapters"):
+        spec = importlib.util.find_spec(f"rlbook.{part}")
+        if spec is not None and spec.submodule_search_locations:
+            folders.append(Path(next(iter(spec.submodule_search_locations))))
+    return folders
+
+
+class _cache_folder_set:
+    """While a function is decorated, Numba takes its cache folder from the configuration; others keep theirs."""
+
+    def __enter__(self) -> None:
+        self._before = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = str(cache_folder())
+
+    def __exit__(self, *_: object) -> None:
+        numba.config.CACHE_DIR = self._before
