@@ -1,0 +1,159 @@
+"""Bellman backups of a finite MDP: the optimality operator T, fused over actions and transitions.
+
+    (T v)(s) = max_a [ r(s, a) + discount * sum_{s'} p(s' | s, a) v(s') ]        (Puterman 1994, eq. 6.2.2)
+
+where the sum runs over transitions that continue. With one action per state T is the evaluation operator of a policy.
+One function body is compiled twice, serial and parallel over states; each state is summed in the same order by both,
+whatever the number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import prange
+
+from rlbook.errors import MDPError
+from rlbook.kernel import Kernel, float64, int32, int64, kernel, reads, writes
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from rlbook.mdp import FiniteMDP
+
+PARALLEL_TRANSITIONS = 300_000  # below this (about 0.3 ms), waking the threads can cost more than it saves
+
+_MDP = (
+    reads(int64),  # state_ptr
+    reads(int64),  # row_ptr
+    reads(int64),  # continuing_end
+    reads(int32),  # next_state
+    reads(float64),  # probability
+    reads(float64),  # expected_reward
+    float64,  # discount
+)
+
+
+def _backup(
+    state_ptr: Any,
+    row_ptr: Any,
+    continuing_end: Any,
+    next_state: Any,
+    probability: Any,
+    expected_reward: Any,
+    gamma: float,
+    v: Any,
+    tv: Any,
+    greedy: Any,
+) -> tuple[float, float]:
+    """Write T v into `tv` and a maximising pair per state into `greedy`; return the least and greatest T v - v."""
+    least, greatest = np.inf, -np.inf
+    for s in prange(len(state_ptr) - 1):
+        best, choice = -np.inf, state_ptr[s]
+        for i in range(state_ptr[s], state_ptr[s + 1]):
+            following = 0.0
+            for k in range(row_ptr[i], continuing_end[i]):
+                following += probability[k] * v[next_state[k]]
+            q = expected_reward[i] + gamma * following
+            if q > best:
+                best, choice = q, i
+        tv[s] = best
+        greedy[s] = choice
+        least = min(least, best - v[s])
+        greatest = max(greatest, best - v[s])
+    return least, greatest
+
+
+def _action_values(
+    state_ptr: Any,
+    row_ptr: Any,
+    continuing_end: Any,
+    next_state: Any,
+    probability: Any,
+    expected_reward: Any,
+    gamma: float,
+    v: Any,
+    q: Any,
+) -> None:
+    """Write r + gamma P v into `q`, one entry per pair."""
+    for i in prange(len(expected_reward)):
+        following = 0.0
+        for k in range(row_ptr[i], continuing_end[i]):
+            following += probability[k] * v[next_state[k]]
+        q[i] = expected_reward[i] + gamma * following
+
+
+_REORDER = {"reassoc", "contract"}  # sums may be vectorised; infinities keep their meaning
+_BACKUP_TYPES = (*_MDP, writes(float64), writes(float64), writes(int64))
+_Q_TYPES = (*_MDP, writes(float64), writes(float64))
+
+backup_serial = kernel(*_BACKUP_TYPES, fastmath=_REORDER)(_backup)
+backup_parallel = kernel(*_BACKUP_TYPES, fastmath=_REORDER, parallel=True)(_backup)
+action_values_serial = kernel(*_Q_TYPES, fastmath=_REORDER)(_action_values)
+action_values_parallel = kernel(*_Q_TYPES, fastmath=_REORDER, parallel=True)(_action_values)
+
+
+def backup_kernel(mdp: FiniteMDP) -> Kernel:
+    """The backup that suits the size of `mdp`."""
+    return backup_parallel if mdp.n_transitions >= PARALLEL_TRANSITIONS else backup_serial
+
+
+def kernel_arguments(mdp: FiniteMDP) -> tuple[Any, ...]:
+    """The leading arguments that every kernel over an MDP takes, in their order."""
+    return (
+        mdp.state_ptr,
+        mdp.row_ptr,
+        mdp.continuing_end,
+        mdp.next_state,
+        mdp.probability,
+        mdp.expected_reward,
+        mdp.discount,
+    )
+
+
+def bellman_backup(mdp: FiniteMDP, values: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Apply the Bellman optimality operator once (Puterman 1994, eq. 6.2.2).
+
+    values: (S,), in units of return. Returns T v, (S,), and a greedy policy as action labels, (S,); among ties the
+    lowest label. Raises MDPError on a wrong shape or values that are not finite.
+    """
+    v = value_vector(mdp, values)
+    tv = np.empty(mdp.n_states)
+    greedy = np.empty(mdp.n_states, dtype=np.int64)
+    backup_kernel(mdp)(*kernel_arguments(mdp), v, tv, greedy)
+    return tv, mdp.action[greedy]
+
+
+def action_values(mdp: FiniteMDP, values: ArrayLike) -> NDArray[np.float64]:
+    """Action values q(s, a) = r(s, a) + discount * sum p v, one per pair, (pairs,), from state values (S,)."""
+    v = value_vector(mdp, values)
+    q = np.empty(mdp.n_pairs)
+    chosen = action_values_parallel if mdp.n_transitions >= PARALLEL_TRANSITIONS else action_values_serial
+    chosen(*kernel_arguments(mdp), v, q)
+    return q
+
+
+def bellman_sweeps(mdp: FiniteMDP, values: ArrayLike, sweeps: int) -> NDArray[np.float64]:
+    """The iterates v, T v, T^2 v, ... as an array (sweeps + 1, S): what value iteration passes through."""
+    if sweeps < 0:
+        raise MDPError(f"sweeps is {sweeps}; it must not be negative")
+    iterates = np.empty((sweeps + 1, mdp.n_states))
+    iterates[0] = value_vector(mdp, values)
+    greedy = np.empty(mdp.n_states, dtype=np.int64)
+    run = backup_kernel(mdp)
+    arguments = kernel_arguments(mdp)
+    for k in range(sweeps):
+        run(*arguments, iterates[k], iterates[k + 1], greedy)
+    return iterates
+
+
+def value_vector(mdp: FiniteMDP, values: ArrayLike) -> NDArray[np.float64]:
+    """A writable copy of `values`, checked: one finite number per state."""
+    v = np.array(values, dtype=np.float64)
+    if v.shape != (mdp.n_states,):
+        raise MDPError(f"values has shape {v.shape}; give one value per state, ({mdp.n_states},)")
+    if not np.all(np.isfinite(v)):
+        bad = int(np.flatnonzero(~np.isfinite(v))[0])
+        raise MDPError(f"values[{bad}] is {v[bad]!r}; values must be finite")
+    return v

@@ -1,0 +1,137 @@
+"""Policies of a finite MDP: how they are written, the chain that one induces, and its value."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rlbook.errors import MDPError
+from rlbook.mdp_building import from_rows, merge_identical
+from rlbook.mdp_validation import check_policy
+from rlbook.tabular.bellman import backup_kernel, kernel_arguments
+from rlbook.tabular.certificate import Contraction
+from rlbook.tabular.solution import History, Solution
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from rlbook.mdp import FiniteMDP
+
+
+def uniform_policy(mdp: FiniteMDP) -> NDArray[np.float64]:
+    """The policy that picks each available action equally often, one probability per pair, (pairs,)."""
+    counts = np.diff(mdp.state_ptr)
+    return np.repeat(1.0 / counts, counts)
+
+
+def as_stochastic(mdp: FiniteMDP, policy: ArrayLike) -> NDArray[np.float64]:
+    """A policy as one probability per pair, (pairs,).
+
+    policy: action labels (integers, (S,)), or probabilities per pair (floats, (pairs,)), or probabilities (S, A) that
+    are zero where an action is not available. Raises MDPError for an action that is not available in its state.
+    """
+    given = np.asarray(policy)
+    if np.issubdtype(given.dtype, np.integer) and given.shape == (mdp.n_states,):
+        chosen = mdp.action == np.repeat(given, np.diff(mdp.state_ptr))
+        missing = np.flatnonzero(np.add.reduceat(chosen.astype(np.int64), mdp.state_ptr[:-1]) == 0)
+        if len(missing):
+            state = int(missing[0])
+            mdp.pair(state, int(given[state]))
+        return chosen.astype(np.float64)
+    probabilities = np.array(given, dtype=np.float64)
+    if probabilities.shape == (mdp.n_states, mdp.n_actions) and probabilities.ndim == 2:
+        table = probabilities
+        probabilities = np.ascontiguousarray(table[mdp.pair_state, mdp.action])
+        outside = table.copy()
+        outside[mdp.pair_state, mdp.action] = 0.0
+        if np.any(outside != 0):
+            state, action = np.argwhere(outside != 0)[0]
+            raise MDPError(f"policy gives action {action} probability in state {state}, where it is not available")
+    check_policy(mdp, probabilities)
+    return probabilities
+
+
+def induced_chain(mdp: FiniteMDP, policy: ArrayLike) -> FiniteMDP:
+    """The Markov reward process that a policy makes of an MDP, as an MDP with one action per state.
+
+    Its optimal value is the policy's value, so every solver and certificate serves evaluation as well.
+    """
+    weight = as_stochastic(mdp, policy)
+    lengths = np.diff(mdp.row_ptr)
+    kept = np.repeat(weight > 0, lengths)
+    ended = np.arange(mdp.n_transitions) >= np.repeat(mdp.continuing_end, lengths)
+    reward = np.repeat(mdp.expected_reward, lengths) if mdp.reward is None else mdp.reward
+    state, following, paid, over, mass = (
+        np.repeat(mdp.pair_state, lengths)[kept],
+        mdp.next_state[kept],
+        reward[kept],
+        ended[kept],
+        (mdp.probability * np.repeat(weight, lengths))[kept],
+    )
+    if np.count_nonzero(weight) > mdp.n_states:  # actions that lead to the same place add up
+        state, following, paid, over, mass = merge_identical(state, following, paid, over, mass)
+    return from_rows(
+        state_ptr=np.arange(mdp.n_states + 1),
+        action=np.zeros(mdp.n_states, dtype=np.int32),
+        row_ptr=np.concatenate([[0], np.cumsum(np.bincount(state, minlength=mdp.n_states))]),
+        next_state=following,
+        probability=mass,
+        reward=paid,
+        terminated=over,
+        discount=mdp.discount,
+        start=mdp.start,
+        name=f"{mdp.name} under a policy",
+        state_names=mdp.state_names,
+        layout=mdp.layout,
+    )
+
+
+def evaluate_policy(mdp: FiniteMDP, policy: ArrayLike) -> Solution:
+    """The value of a policy by a sparse direct solve of (I - discount P) v = r, with certified bounds.
+
+    policy: as in `as_stochastic`. At discount 1 the policy's episodes must end. The solve is refined until the bounds
+    stop improving, so `reason` is "rounding floor".
+    """
+    import scipy.sparse as sp
+    from scipy.sparse.linalg import splu
+
+    started = time.perf_counter()
+    chain = induced_chain(mdp, policy)
+    contraction = Contraction.of(chain)
+    matrix = sp.eye_array(mdp.n_states, format="csc") - mdp.discount * sp.csc_array(chain.continuing_matrix())
+    factors = splu(matrix)
+    run, arguments = backup_kernel(chain), kernel_arguments(chain)
+    tv, greedy = np.empty(mdp.n_states), np.empty(mdp.n_states, dtype=np.int64)
+    candidate = factors.solve(chain.expected_reward)
+    best = candidate
+    gaps: list[float] = []
+    changes: list[tuple[float, float]] = []
+    shifts = (-np.inf, np.inf)
+    while True:
+        least, greatest = run(*arguments, candidate, tv, greedy)
+        found = contraction.shifts(least, greatest, float(np.abs(candidate).max()))
+        if gaps and contraction.gap(found) >= 0.9 * contraction.gap(shifts):
+            break
+        best, shifts = candidate, found
+        gaps.append(contraction.gap(shifts))
+        changes.append((least, greatest))
+        candidate = candidate + factors.solve(tv - candidate)
+    lower, upper = contraction.bounds(best, shifts)
+    table = np.array(changes)
+    weight = as_stochastic(mdp, policy)
+    likeliest = [int(a + np.argmax(weight[a:b])) for a, b in zip(mdp.state_ptr[:-1], mdp.state_ptr[1:], strict=True)]
+    return Solution(
+        mdp=mdp,
+        method="sparse direct solve",
+        values=lower + (upper - lower) / 2,
+        lower=lower,
+        upper=upper,
+        policy=mdp.action[likeliest],
+        iterations=len(gaps),
+        seconds=time.perf_counter() - started,
+        tolerance=0.0,
+        reason="rounding floor",
+        history=History(np.array(gaps), table[:, 0], table[:, 1]),
+    )

@@ -1,0 +1,98 @@
+"""What every solver returns: values with bounds that hold, a policy, and why the solver stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from rlbook.tabular.certificate import UNIT_ROUNDOFF, rounding_factor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rlbook.mdp import FiniteMDP
+
+Reason = Literal["tolerance", "rounding floor", "iteration limit", "stalled", "cancelled"]
+
+REASONS: dict[str, str] = {
+    "tolerance": "the certified gap reached the tolerance",
+    "rounding floor": "the certified gap is as small as rounding allows, yet above the tolerance",
+    "iteration limit": "the iteration limit was reached first; the bounds are those reached",
+    "stalled": "the certified gap stopped improving; the bounds are those reached",
+    "cancelled": "the run was cancelled; the bounds are those reached",
+}
+
+
+@dataclass(frozen=True)
+class History:
+    """One entry per iteration: certified gap, and the least and greatest change of a backup, in units of return."""
+
+    gap: NDArray[np.float64]
+    least_change: NDArray[np.float64]
+    greatest_change: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Values of an MDP (optimal, or of a policy) between certified bounds.
+
+    values, lower, upper: (S,), in units of return, with lower <= v* <= upper in exact arithmetic for the stored MDP.
+    policy: action labels, int32 (S,). gap: max over states of upper - lower. converged: whether gap <= tolerance, or as
+    near to it as rounding allows (`reason` says which).
+    """
+
+    mdp: FiniteMDP = field(repr=False)
+    method: str
+    values: NDArray[np.float64]
+    lower: NDArray[np.float64] = field(repr=False)
+    upper: NDArray[np.float64] = field(repr=False)
+    policy: NDArray[np.int32] = field(repr=False)
+    iterations: int
+    seconds: float
+    tolerance: float
+    reason: Reason
+    history: History = field(repr=False)
+
+    @property
+    def gap(self) -> float:
+        return float(np.max(self.upper - self.lower))
+
+    @property
+    def converged(self) -> bool:
+        return self.reason in ("tolerance", "rounding floor")
+
+    @property
+    def value_at_start(self) -> float:
+        """Expected value of the first state."""
+        return float(self.mdp.start @ self.values)
+
+    @property
+    def start_bounds(self) -> tuple[float, float]:
+        """Certified bounds on the expected value of the first state, rounding of the average included."""
+        start = self.mdp.start
+        relative = rounding_factor(len(start) + 2)
+        low, high = float(start @ self.lower), float(start @ self.upper)
+        slack_low = relative * float(start @ np.abs(self.lower)) * (1 + 4 * UNIT_ROUNDOFF)
+        slack_high = relative * float(start @ np.abs(self.upper)) * (1 + 4 * UNIT_ROUNDOFF)
+        return float(np.nextafter(low - slack_low, -np.inf)), float(np.nextafter(high + slack_high, np.inf))
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary that `rlbook solve --json` prints."""
+        low, high = self.start_bounds
+        return {
+            "mdp": self.mdp.name,
+            "method": self.method,
+            "discount": self.mdp.discount,
+            "states": self.mdp.n_states,
+            "actions": self.mdp.n_actions,
+            "value_at_start": self.value_at_start,
+            "lower": low,
+            "upper": high,
+            "gap": self.gap,
+            "iterations": self.iterations,
+            "seconds": self.seconds,
+            "converged": self.converged,
+            "reason": f"{self.reason}: {REASONS[self.reason]}",
+        }
