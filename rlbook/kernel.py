@@ -28,6 +28,7 @@ from numba import types
 Signature = tuple[Any, ...]
 
 boolean, uint8, int32, int64, float64 = types.boolean, types.uint8, types.int32, types.int64, types.float64
+uint32, uint64 = types.uint32, types.uint64
 
 # OpenMP threads that spin while they wait are quick alone, but on a machine that is busy otherwise (a browser drawing
 # beside the kernel, say) each parallel region then waits for a thread that has no core: sleeping was 2 to 3 times
@@ -78,8 +79,8 @@ def kernel(*signature: Any, parallel: bool = False, fastmath: Any = False) -> Ca
 
     `signature` lists the argument types (`reads(float64)`, `writes(int32)`, `float64`, ...): `rlbook warm` compiles for
     them, and a test checks that no other version ever arises. Within other kernels call `that_kernel.dispatcher`, or
-    better share an `inline` function. Name the fastmath flags you mean: `{"reassoc", "contract"}` lets sums be
-    reordered, plain `True` assumes no infinity and breaks maxima that start at -inf.
+    better share an `inline` function. fastmath: none, unless measured. Plain `True` assumes no infinity and breaks maxima
+    that start at -inf; `{"reassoc"}` makes sums over indexed reads many times slower where vector gathers are slow.
     """
 
     def decorate(function: Callable[..., Any]) -> Kernel:

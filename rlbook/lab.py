@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import numpy as np
 
 from rlbook.errors import Cancelled, ParameterError
-from rlbook.parameters import Control, Parameters, View, controls
+from rlbook.parameters import Control, controls
+from rlbook.parameters import Parameters as ParameterModel
+from rlbook.parameters import View as ViewModel
 from rlbook.verdict import Source, Verdict
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     import xarray as xr
 
-P = TypeVar("P", bound=Parameters)
-V = TypeVar("V", bound=View)
+P = TypeVar("P", bound=ParameterModel)
+V = TypeVar("V", bound=ViewModel)
 
 
 class Context:
@@ -84,10 +86,10 @@ class Lab(ABC, Generic[P, V]):
     chapter: ClassVar[int]
     source: ClassVar[Source]
     papers: ClassVar[tuple[str, ...]] = ()
-    Parameters: ClassVar[type[Parameters]]
-    View: ClassVar[type[View]] = View
-    canonical: ClassVar[tuple[Parameters, ...]]
-    controls: ClassVar[tuple[Parameters, ...]]
+    Parameters: ClassVar[type[ParameterModel]]
+    View: ClassVar[type[ViewModel]] = ViewModel
+    canonical: ClassVar[tuple[ParameterModel, ...]]
+    controls: ClassVar[tuple[ParameterModel, ...]]
     preview_seeds: ClassVar[int] = 1
     verdict_seeds: ClassVar[int] = 20
 

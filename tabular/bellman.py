@@ -15,14 +15,16 @@ import numpy as np
 from numba import prange
 
 from rlbook.errors import MDPError
-from rlbook.kernel import Kernel, float64, int32, int64, kernel, reads, writes
+from rlbook.kernel import Kernel, float64, inline, int32, int64, kernel, reads, uint32, uint64, writes
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from rlbook.mdp import FiniteMDP
 
-PARALLEL_TRANSITIONS = 300_000  # below this (about 0.3 ms), waking the threads can cost more than it saves
+PARALLEL_TRANSITIONS = (
+    2_000_000  # about 0.7 ms; below, a second thread that finds its core busy costs more than it saves
+)
 
 _MDP = (
     reads(int64),  # state_ptr
@@ -33,6 +35,31 @@ _MDP = (
     reads(float64),  # expected_reward
     float64,  # discount
 )
+
+
+_FOUR, _ONE = uint64(4), uint64(1)
+
+
+@inline
+def expectation(probability: Any, next_state: Any, first: int, end: int, v: Any) -> float:
+    """The sum of probability[k] * v[next_state[k]] for k from first to end - 1.
+
+    Written for speed, measured on rows of 85 and 8 entries: unsigned indices spare a test for negative ones (1.7 times
+    faster), four sums break the chain of additions. Letting the compiler reorder the sum instead (fastmath) made it
+    gather with vector instructions and was 8 to 15 times slower.
+    """
+    a = b = c = d = 0.0
+    k, stop = uint64(first), uint64(end)
+    while k + _FOUR <= stop:
+        a += probability[k] * v[uint32(next_state[k])]
+        b += probability[k + _ONE] * v[uint32(next_state[k + _ONE])]
+        c += probability[k + uint64(2)] * v[uint32(next_state[k + uint64(2)])]
+        d += probability[k + uint64(3)] * v[uint32(next_state[k + uint64(3)])]
+        k += _FOUR
+    while k < stop:
+        a += probability[k] * v[uint32(next_state[k])]
+        k += _ONE
+    return (a + b) + (c + d)
 
 
 def _backup(
@@ -52,10 +79,7 @@ def _backup(
     for s in prange(len(state_ptr) - 1):
         best, choice = -np.inf, state_ptr[s]
         for i in range(state_ptr[s], state_ptr[s + 1]):
-            following = 0.0
-            for k in range(row_ptr[i], continuing_end[i]):
-                following += probability[k] * v[next_state[k]]
-            q = expected_reward[i] + gamma * following
+            q = expected_reward[i] + gamma * expectation(probability, next_state, row_ptr[i], continuing_end[i], v)
             if q > best:
                 best, choice = q, i
         tv[s] = best
@@ -78,20 +102,16 @@ def _action_values(
 ) -> None:
     """Write r + gamma P v into `q`, one entry per pair."""
     for i in prange(len(expected_reward)):
-        following = 0.0
-        for k in range(row_ptr[i], continuing_end[i]):
-            following += probability[k] * v[next_state[k]]
-        q[i] = expected_reward[i] + gamma * following
+        q[i] = expected_reward[i] + gamma * expectation(probability, next_state, row_ptr[i], continuing_end[i], v)
 
 
-_REORDER = {"reassoc", "contract"}  # sums may be vectorised; infinities keep their meaning
 _BACKUP_TYPES = (*_MDP, writes(float64), writes(float64), writes(int64))
 _Q_TYPES = (*_MDP, writes(float64), writes(float64))
 
-backup_serial = kernel(*_BACKUP_TYPES, fastmath=_REORDER)(_backup)
-backup_parallel = kernel(*_BACKUP_TYPES, fastmath=_REORDER, parallel=True)(_backup)
-action_values_serial = kernel(*_Q_TYPES, fastmath=_REORDER)(_action_values)
-action_values_parallel = kernel(*_Q_TYPES, fastmath=_REORDER, parallel=True)(_action_values)
+backup_serial = kernel(*_BACKUP_TYPES)(_backup)
+backup_parallel = kernel(*_BACKUP_TYPES, parallel=True)(_backup)
+action_values_serial = kernel(*_Q_TYPES)(_action_values)
+action_values_parallel = kernel(*_Q_TYPES, parallel=True)(_action_values)
 
 
 def backup_kernel(mdp: FiniteMDP) -> Kernel:

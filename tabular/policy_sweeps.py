@@ -8,7 +8,7 @@ import numpy as np
 from numba import prange
 
 from rlbook.kernel import float64, int32, int64, kernel, reads, uint8, writes
-from rlbook.tabular.bellman import PARALLEL_TRANSITIONS, kernel_arguments
+from rlbook.tabular.bellman import PARALLEL_TRANSITIONS, expectation, kernel_arguments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,10 +64,7 @@ def _evaluation_sweeps(
     for sweep in range(most):
         least, greatest = np.inf, -np.inf
         for s in prange(states):
-            total = 0.0
-            for k in range(pointer[s], pointer[s + 1]):
-                total += mass[k] * v[following[k]]
-            new = reward[s] + gamma * total
+            new = reward[s] + gamma * expectation(mass, following, pointer[s], pointer[s + 1], v)
             scratch[s] = new
             least = min(least, new - v[s])
             greatest = max(greatest, new - v[s])
@@ -80,7 +77,6 @@ def _evaluation_sweeps(
     return most
 
 
-_REORDER = {"reassoc", "contract"}
 _GATHER_TYPES = (
     *(reads(int64), reads(int64), reads(int32), reads(float64), reads(float64), writes(int64)),
     *(writes(int64), writes(int32), writes(float64), writes(float64)),
@@ -92,8 +88,8 @@ _SWEEP_TYPES = (
 
 gather_serial = kernel(*_GATHER_TYPES)(_gather)
 gather_parallel = kernel(*_GATHER_TYPES, parallel=True)(_gather)
-evaluation_sweeps_serial = kernel(*_SWEEP_TYPES, fastmath=_REORDER)(_evaluation_sweeps)
-evaluation_sweeps_parallel = kernel(*_SWEEP_TYPES, fastmath=_REORDER, parallel=True)(_evaluation_sweeps)
+evaluation_sweeps_serial = kernel(*_SWEEP_TYPES)(_evaluation_sweeps)
+evaluation_sweeps_parallel = kernel(*_SWEEP_TYPES, parallel=True)(_evaluation_sweeps)
 
 
 class GreedyRows:

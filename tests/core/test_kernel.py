@@ -32,7 +32,7 @@ def run_python(code: str, folder: Path | None = None, **environment: str) -> str
 def test_every_kernel_has_exactly_the_version_it_declares():
     """Prevents a second compilation, with its pause, when arrays arrive with another type."""
     small = make("gridworld")
-    large = make("garnet", states=16_000, actions=3, branching=20, discount=0.9)
+    large = make("garnet", states=21_000, actions=1, branching=100, discount=0.9)
     solve(make("random-walk", discount=1.0))
     for mdp in (small, large, large.replace(discount=0.5)):
         for method in ("value-iteration", "modified-policy-iteration"):
@@ -97,7 +97,7 @@ def test_threads_may_enter_parallel_kernels_together():
         import threading, numpy as np
         from rlbook.environments import make
         from rlbook.tabular import solve
-        mdp = make("garnet", states=4000, actions=5, branching=20)
+        mdp = make("garnet", states=21_000, actions=5, branching=20)
         values = [None] * 4
         def work(i):
             values[i] = solve(mdp, 1e-6).values
@@ -110,7 +110,7 @@ def test_threads_may_enter_parallel_kernels_together():
 
 def test_kernels_release_the_interpreter_lock():
     """Prevents a kernel that keeps the notebook from answering."""
-    mdp = make("garnet", states=4000, actions=5, branching=20, discount=0.999)
+    mdp = make("garnet", states=21_000, actions=5, branching=20, discount=0.999)
     ticks = 0
     done = threading.Event()
 
@@ -122,7 +122,7 @@ def test_kernels_release_the_interpreter_lock():
     watcher = threading.Thread(target=count)
     bellman_sweeps(mdp, np.zeros(mdp.n_states), 1)
     watcher.start()
-    bellman_sweeps(mdp, np.zeros(mdp.n_states), 50)
+    bellman_sweeps(mdp, np.zeros(mdp.n_states), 20)
     done.set()
     watcher.join()
     assert ticks > 1

@@ -56,10 +56,10 @@ def test_values_equal_quantecon_policy_iteration(method, discount):
 
 @pytest.mark.parametrize("method", ALL)
 def test_large_mdp_takes_the_parallel_path_and_agrees_with_the_serial_one(method):
-    mdp = make("garnet", states=4000, actions=5, branching=20, discount=0.9)
+    mdp = make("garnet", states=21_000, actions=5, branching=20, discount=0.9)
     assert mdp.n_transitions > PARALLEL_TRANSITIONS
     solution = solve(mdp, 1e-9, method=method)
-    tv, greedy = np.empty(4000), np.empty(4000, dtype=np.int64)
+    tv, greedy = np.empty(21_000), np.empty(21_000, dtype=np.int64)
     backup_serial(*kernel_arguments(mdp), solution.values.copy(), tv, greedy)
     np.testing.assert_allclose(tv, solution.values, atol=1e-8)
 
@@ -149,7 +149,7 @@ def test_any_starting_vector_leads_to_the_same_values(method):
 def test_results_do_not_depend_on_the_number_of_threads():
     import numba
 
-    mdp = make("garnet", states=4000, actions=5, branching=20, discount=0.95)
+    mdp = make("garnet", states=21_000, actions=5, branching=20, discount=0.95)
     before = numba.get_num_threads()
     try:
         found = []

@@ -1,0 +1,96 @@
+"""Tables for notebooks: whether a chapter's claims are true, and which papers its labs answer to."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rlbook.registry import find_lab, labs
+from rlbook.verdict import Status
+
+SIGNS: dict[Status, str] = {"holds": "✓", "fails": "✗", "inconclusive": "?"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a heading; HTML in a notebook, aligned columns elsewhere."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th scope='col' style='text-align:left'>{html.escape(cell)}</th>" for cell in self.header)
+        body = "".join(
+            "<tr>" + "".join(f"<td style='text-align:left'>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+            for row in self.rows
+        )
+        return f"<table><caption>{html.escape(self.caption)}</caption><tr>{head}</tr>{body}</table>"
+
+    def __repr__(self) -> str:
+        widths = [max(len(cell) for cell in column) for column in zip(self.header, *self.rows, strict=True)]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in (self.header, *self.rows)
+        ]
+        return "\n".join([self.caption, *lines])
+
+
+def is_it_true(*names: str) -> Table:
+    """Judge the claims of labs with their full number of seeds: every canonical set, and every control set.
+
+    A claim must hold under the canonical sets and must not hold under the control sets; what is in the reader's run
+    store is not computed again.
+    """
+    from rlbook.running import judge
+
+    rows = []
+    for name in names:
+        lab = find_lab(name)
+        for role, chosen in (("claim", lab.canonical), ("control", lab.controls)):
+            for parameters in chosen:
+                verdict = judge(lab, parameters)
+                as_hoped = (verdict.status == "holds") == (role == "claim")
+                rows.append(
+                    (
+                        name,
+                        role,
+                        _changes(lab.Parameters().model_dump(), parameters.model_dump()),
+                        f"{SIGNS[verdict.status]} {verdict.status}",
+                        f"{verdict.estimate:.4g}",
+                        _rule(verdict.relation, verdict.threshold),
+                        str(verdict.n),
+                        "as it should be" if as_hoped else "NOT as it should be",
+                    )
+                )
+    header = ("lab", "role", "parameters", "verdict", "measured", "claimed", "seeds", "")
+    return Table("Is it true? Computed now, or loaded from your run store.", header, tuple(rows))
+
+
+def papers_of_chapter(chapter: int) -> Table:
+    """The papers that the labs of a chapter answer to, and their state in the atlas."""
+    from rlbook.atlas import atlas
+
+    mine = {lab.name for lab in labs().values() if lab.chapter == chapter}
+    rows = [row for row in atlas() if mine & set(row.labs)]
+    counted = len(rows) or "no"
+    return Table(
+        f"This chapter's labs answer to {counted} of the papers in the atlas; `rlbook atlas` lists all.",
+        ("paper", "state", "labs"),
+        tuple((row.title, row.state, ", ".join(row.labs)) for row in rows),
+    )
+
+
+def _changes(defaults: dict[str, object], chosen: dict[str, object]) -> str:
+    return _listed(f"{name}={value}" for name, value in chosen.items() if value != defaults.get(name)) or "as they come"
+
+
+def _listed(parts: Iterable[str]) -> str:
+    return ", ".join(parts)
+
+
+def _rule(relation: str, threshold: float | Sequence[float]) -> str:
+    if isinstance(threshold, (int, float)):
+        return f"{relation} {threshold:g}"
+    return f"{relation} {threshold[0]:g} to {threshold[1]:g}"
