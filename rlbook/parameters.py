@@ -8,6 +8,7 @@ of a lab is written by hand.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import UnionType
@@ -20,7 +21,7 @@ from rlbook.errors import ParameterError, suggest
 Kind = Literal["integer", "real", "choice", "toggle"]
 Scale = Literal["linear", "log"]
 
-DECADES_FOR_LOG = 3.0  # a range that spans this many powers of ten is unusable on a linear slider
+DECADES_FOR_LOG = 3  # a range that spans this many powers of ten is unusable on a linear slider
 
 
 class Parameters(BaseModel):
@@ -104,8 +105,8 @@ def _control(name: str, info: Any) -> Control:
         raise TypeError(f"parameter {name!r} has type {annotation!r}; use int, float, bool or Literal[...]")
     low, high = _bounds(info.metadata, whole=annotation is int)
     scale: Scale = "linear"
-    if low is not None and high is not None and low > 0 and math.log10(high / low) >= DECADES_FOR_LOG:
-        scale = "log"
+    if low is not None and high is not None and low > sys.float_info.min and high / low >= 10**DECADES_FOR_LOG:
+        scale = "log"  # an open end at zero (gt=0) has no first decade: it stays linear
     scale = extra.get("scale", scale)
     step = extra.get("step")
     if step is None and low is not None and high is not None:
