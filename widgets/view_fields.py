@@ -1,0 +1,110 @@
+"""Controls of a view: what they offer follows the result, and integer ranges can be played."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import ipywidgets
+
+from rlbook.parameters import Control
+from rlbook.widgets.controls import label_of, options_of
+
+_PLAY_MS = 8000  # for a whole range, where the frames are neither too quick to draw nor too slow to watch
+_FASTEST_MS, _SLOWEST_MS = 80, 500
+_FEW = 6
+
+
+class ViewField:
+    """One view parameter's control: `box` is what stands on the page, `widget` holds the value.
+
+    An evenly spaced range of integers gets a slider with a play button; another long list of numbers a slider;
+    toggles a checkbox; everything else a drop-down list.
+    """
+
+    def __init__(self, control: Control, allowed: Sequence[Any], value: Any) -> None:
+        self.control = control
+        self._allowed = _comparable(allowed)
+        common = {"description": label_of(control.name), "tooltip": control.description}
+        self._play: ipywidgets.Play | None = None
+        if control.kind == "toggle":
+            self.widget = ipywidgets.Checkbox(value=value, indent=False, **common)
+        elif control.kind == "integer" and _spacing(allowed) is not None:
+            self.widget = ipywidgets.IntSlider(value=value, **_range(allowed), continuous_update=True, **common)
+            self._play = ipywidgets.Play(
+                value=value, **_range(allowed), interval=_interval(len(allowed)), show_repeat=False
+            )
+            # Linked in the page, so that the kernel is not asked for every step of the other one.
+            self._link = ipywidgets.jslink((self._play, "value"), (self.widget, "value"))
+        elif control.kind in ("integer", "real") and len(allowed) > _FEW:
+            self.widget = ipywidgets.SelectionSlider(options=_options(allowed), value=value, **common)
+        else:
+            self.widget = ipywidgets.Dropdown(options=_options(allowed), value=value, **common)
+        self.box: ipywidgets.Widget = self.widget
+        if self._play is not None:
+            self.box = ipywidgets.HBox([self._play, self.widget])
+            self.box.add_class("rlbook-played")
+        self._show_only_a_choice()
+
+    def on_change(self, callback: Callable[[str, Any], None]) -> None:
+        """Call `callback(name, value)` at each change of the widget."""
+        self.widget.observe(lambda change: callback(self.control.name, change["new"]), names="value")
+
+    def follow(self, allowed: Sequence[Any], value: Any) -> None:
+        """Offer what a new result allows and stand at `value`; where nothing changed, leave the reader's hand alone."""
+        new = _comparable(allowed)
+        if new == self._allowed or self.control.kind == "toggle":
+            return
+        self._allowed = new
+        self._show_only_a_choice()
+        if self._play is None:
+            with self.widget.hold_sync():
+                self.widget.options = _options(allowed)
+                self.widget.value = value
+            return
+        ranged = [self.widget, self._play]
+        self._play.interval = _interval(len(allowed))
+        for widget in ranged:
+            limits = _range(allowed)
+            with widget.hold_sync():
+                # Limits may not cross on the way, so widen before narrowing.
+                widget.min = min(widget.min, limits["min"])
+                widget.max = max(widget.max, limits["max"])
+                widget.value = value
+                widget.min, widget.max, widget.step = limits["min"], limits["max"], limits["step"]
+
+    def _show_only_a_choice(self) -> None:
+        """A control with a single value to offer has nothing to ask; it comes back when there is more."""
+        self.box.layout.display = None if len(self._allowed) > 1 else "none"
+
+    def write(self, value: Any) -> None:
+        """Move the control to a value that it offers."""
+        self.widget.value = value
+
+
+def _comparable(allowed: Sequence[Any]) -> Sequence[Any]:
+    return allowed if isinstance(allowed, range) else tuple(allowed)
+
+
+def _options(allowed: Sequence[Any]) -> list[tuple[str, Any]]:
+    return options_of(tuple(allowed))
+
+
+def _spacing(allowed: Sequence[Any]) -> int | None:
+    """The step of evenly spaced, increasing integers; None for anything else."""
+    if isinstance(allowed, range):
+        return allowed.step if allowed.step > 0 else None
+    steps = {second - first for first, second in pairwise(allowed)}
+    if not steps:
+        return 1
+    step = steps.pop()
+    return int(step) if not steps and step > 0 else None
+
+
+def _range(allowed: Sequence[Any]) -> dict[str, int]:
+    return {"min": int(allowed[0]), "max": int(allowed[-1]), "step": _spacing(allowed) or 1}
+
+
+def _interval(frames: int) -> int:
+    return min(max(_PLAY_MS // max(frames, 1), _FASTEST_MS), _SLOWEST_MS)
