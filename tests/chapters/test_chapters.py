@@ -1,0 +1,98 @@
+"""Every chapter folder is whole: a notebook without outputs that runs top to bottom, labs with controls, exercises."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+import rlbook.chapters
+from rlbook.exercise import Exercise
+from rlbook.registry import labs
+
+FOLDERS = sorted(path for path in Path(next(iter(rlbook.chapters.__path__))).glob("ch[0-9][0-9]_*") if path.is_dir())
+SECONDS = 60
+SECTIONS = ("## Is it true?", "## Exercises", "## Papers", "**You will learn**", "**Before you start**", "**Time**")
+
+each_chapter = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+
+
+def notebook_of(folder: Path) -> nbformat.NotebookNode:
+    return nbformat.read(folder / f"{folder.name}.ipynb", as_version=4)
+
+
+def module(folder: Path, name: str):
+    return importlib.import_module(f"rlbook.chapters.{folder.name}.{name}")
+
+
+def test_there_are_chapters():
+    assert [folder.name[:4] for folder in FOLDERS][:1] == ["ch00"]
+    assert len(FOLDERS) >= 2
+
+
+@each_chapter
+def test_notebook_is_stored_without_outputs_and_has_every_section(folder):
+    notebook = notebook_of(folder)
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    for section in SECTIONS:
+        assert section in text, section
+    assert re.match(rf"# {folder.name[2:4]} · ", notebook.cells[0].source)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None
+    stored = (folder / f"{folder.name}.ipynb").read_text()
+    assert json.loads(stored)["metadata"].keys() <= {"kernelspec", "language_info"}
+
+
+@each_chapter
+def test_labs_are_registered_and_shown(folder):
+    notebook = notebook_of(folder)
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    mine = [lab for lab in labs().values() if lab.chapter == int(folder.name[2:4])]
+    assert {type(lab) for lab in mine} == set(module(folder, "labs").LABS)
+    assert mine
+    for lab in mine:
+        assert lab.controls
+        assert f'explore("{lab.name}")' in code
+        assert re.search(rf'is_it_true\([^)]*"{lab.name}"', code)
+
+
+@each_chapter
+def test_exercises_are_asked_in_the_notebook(folder):
+    exercises = module(folder, "exercises").EXERCISES
+    assert exercises
+    assert all(isinstance(exercise, Exercise) for exercise in exercises)
+    code = "\n".join(cell.source for cell in notebook_of(folder).cells if cell.cell_type == "code")
+    names = re.search(r"^([\w, ]+) = EXERCISES$", code, flags=re.MULTILINE)
+    assert names is not None
+    asked = names[1].split(", ")
+    assert len(asked) == len(exercises)
+    for name in asked:
+        assert re.search(rf"^{name}\(", code, flags=re.MULTILINE), f"{name} is never answered"
+
+
+@pytest.mark.slow
+@each_chapter
+def test_notebook_runs_top_to_bottom_in_time(folder, tmp_path, monkeypatch):
+    """Prevents chapters that rot with their dependencies; with an empty run store, as a new reader has it."""
+    monkeypatch.setenv("RLBOOK_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    notebook = notebook_of(folder)
+    started = time.monotonic()
+    NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    took = time.monotonic() - started
+    assert took < SECONDS
+    said = json.dumps([cell.get("outputs", []) for cell in notebook.cells])
+    assert "NOT as it should be" not in said
+    assert "Traceback" not in said
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            assert output.output_type != "error"
+            assert output.get("name") != "stderr", output.get("text")
