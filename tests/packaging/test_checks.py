@@ -1,0 +1,129 @@
+"""`.ci/check.py` and `.ci/run`: no failure gets lost, and pytest has the last word."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def check() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("check_under_test", ROOT / ".ci" / "check.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("failing", [None, "ruff check", "ruff format", "mypy", "pytest"])
+def test_each_failure_reaches_the_exit_code(
+    check: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], failing: str | None
+) -> None:
+    """Prevents: `make test` that is green because the last of its commands was."""
+    ran: list[str] = []
+
+    def run(module: str, *arguments: str, folder: Path = ROOT) -> int:
+        ran.append(" ".join([module, *arguments[:1]]))
+        return int(failing is not None and ran[-1].startswith(failing))
+
+    monkeypatch.setattr(check, "run", run)
+    monkeypatch.setattr(check, "mypy", lambda: run("mypy"))
+    monkeypatch.setattr(check.sys, "argv", ["check.py"])
+    assert check.main() == int(failing is not None)
+    assert ran == ["ruff check", "ruff format", "mypy", "pytest"]
+    assert (f"FAILED before pytest: {failing}" in capsys.readouterr().out) == (failing not in {None, "pytest"})
+
+
+def test_mypy_runs_again_after_a_change_and_only_then(
+    check: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Prevents: a verdict about yesterday's sources, and one that is kept after a failure."""
+    for name in ("setup.py", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    for folder in check.package_folders().values():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "__init__.py").touch()
+    layouts: list[list[str]] = []
+    codes = iter([1, 0, 0])
+
+    def run(module: str, *arguments: str, folder: Path) -> int:
+        layouts.append(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.py")))
+        return next(codes)
+
+    monkeypatch.setattr(check, "ROOT", tmp_path)
+    monkeypatch.setattr(check, "run", run)
+    (tmp_path / ".mypy_cache").mkdir()
+    assert check.mypy() == 1
+    assert check.mypy() == 0
+    assert check.mypy() == 0
+    assert len(layouts) == 2
+    (tmp_path / "tabular" / "new.py").touch()
+    assert check.mypy() == 0
+    assert "rlbook/tabular/new.py" in layouts[2]
+    assert not [path for path in layouts[2] if not path.startswith("rlbook/")]
+
+
+class Machine:
+    """A PATH that holds a few real tools and stand-ins for `make`, `apt-get`, `sudo` and a browser."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for tool in ("bash", "dirname", "id", "mktemp", "tail", "rm"):
+            os.symlink(shutil.which(tool) or tool, folder / tool)
+        self.stand_in("make", "echo make $*; exit 7")
+
+    def stand_in(self, name: str, script: str) -> None:
+        path = self.folder / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    def ci(self) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.folder / "bash", ROOT / ".ci" / "run"],
+            env={"PATH": str(self.folder)},
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_ci_runs_make_test_and_hands_its_code_on(machine: Machine) -> None:
+    """Prevents: CI that installs what is there already, or is green whatever the tests say."""
+    machine.stand_in("chromium", "")
+    machine.stand_in("apt-get", "echo must not run >&2")
+    done = machine.ci()
+    assert (done.returncode, done.stdout, done.stderr) == (7, "make test\n", "")
+
+
+def test_ci_installs_chromium_where_there_is_none(machine: Machine) -> None:
+    """Prevents: browser tests that are skipped in CI for ever."""
+    machine.stand_in("sudo", 'shift; exec "$@"')
+    machine.stand_in("apt-get", f'[ "$1" = update ] || : > "{machine.folder}/chromium"; PATH=/bin:/usr/bin\n'
+                     f'[ "$1" = update ] || chmod +x "{machine.folder}/chromium"')  # fmt: skip
+    done = machine.ci()
+    assert (done.returncode, done.stdout, done.stderr) == (7, "make test\n", "")
+    assert (machine.folder / "chromium").exists()
+
+
+def test_ci_goes_on_and_says_so_when_chromium_cannot_be_installed(machine: Machine) -> None:
+    """Prevents: a CI that ends, or keeps silent, because one package could not be fetched."""
+    machine.stand_in("sudo", 'shift; exec "$@"')
+    machine.stand_in("apt-get", "echo E: no such mirror >&2; exit 100")
+    done = machine.ci()
+    assert (done.returncode, done.stdout) == (7, "make test\n")
+    assert "Chromium could not be installed (E: no such mirror); the browser tests will be skipped" in done.stderr
