@@ -79,8 +79,9 @@ def kernel(*signature: Any, parallel: bool = False, fastmath: Any = False) -> Ca
 
     `signature` lists the argument types (`reads(float64)`, `writes(int32)`, `float64`, ...): `rlbook warm` compiles for
     them, and a test checks that no other version ever arises. Within other kernels call `that_kernel.dispatcher`, or
-    better share an `inline` function. fastmath: none, unless measured. Plain `True` assumes no infinity and breaks maxima
-    that start at -inf; `{"reassoc"}` makes sums over indexed reads many times slower where vector gathers are slow.
+    better share an `inline` function. fastmath: none, unless measured. Plain `True` assumes no infinity and breaks
+    maxima that start at -inf; `{"reassoc"}` makes sums over indexed reads many times slower where vector gathers are
+    slow.
     """
 
     def decorate(function: Callable[..., Any]) -> Kernel:

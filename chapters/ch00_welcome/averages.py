@@ -87,12 +87,14 @@ class AveragesConverge(Lab[AverageParameters, AverageView]):
         counts, error = result["episodes"].values, result["error"].values
         typical = error.mean(axis=0)
         low, high = np.quantile(error, [0.1, 0.9], axis=0)
+        bottom, top = typical.min() / 30, 3 * max(typical.max(), high.max())  # an average may be right by luck
+        single = error[view.seed]
         traces: list[dict[str, Any]] = [
             {
                 "type": "scatter",
                 "mode": "lines",
                 "x": np.concatenate([counts, counts[::-1]]),
-                "y": np.concatenate([high, np.maximum(low, typical.min() / 30)[::-1]]),
+                "y": np.concatenate([high, np.maximum(low, bottom)[::-1]]),
                 "fill": "toself",
                 "fillcolor": translucent(BLUE),
                 "line": {"width": 0},
@@ -103,7 +105,7 @@ class AveragesConverge(Lab[AverageParameters, AverageView]):
                 "type": "scatter",
                 "mode": "lines+markers",
                 "x": counts,
-                "y": np.where(error[view.seed] > 0, error[view.seed], np.nan),
+                "y": np.where(single > bottom, single, np.nan),
                 "line": {"color": GREY, "width": 1.5},
                 "marker": {"size": 5},
                 "name": f"run {int(result['seed'].values[view.seed])} alone",
@@ -146,8 +148,16 @@ class AveragesConverge(Lab[AverageParameters, AverageView]):
             layout=layout(
                 title={"text": f"Error of an average return, {parameters.states}-state random walk"},
                 xaxis=axis("episodes averaged", type="log", dtick=1, minor={"ticks": "outside"}),
-                yaxis=axis("error, units of return", type="log", exponentformat="power"),
-                margin={"l": 60, "r": 20, "t": 90, "b": 50},
+                yaxis=axis(
+                    "error, units of return",
+                    type="log",
+                    exponentformat="power",
+                    dtick=1,
+                    range=[float(np.log10(bottom)), float(np.log10(top))],
+                ),
+                legend={"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
+                margin={"l": 60, "r": 20, "t": 50, "b": 120},
+                height=450,
             ),
         )
 

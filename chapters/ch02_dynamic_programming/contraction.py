@@ -276,13 +276,14 @@ def _colour_range(result: xr.Dataset, start: int) -> tuple[float, float]:
     return min(float(truth.min()), 0.0), max(float(truth.max()), 0.0)
 
 
-def _decades_between_ticks(*curves: np.ndarray) -> int:
-    """At most about seven labels on a log axis, all powers of ten."""
+def _decades_between_ticks(*curves: np.ndarray) -> int | str:
+    """At most about seven labels on a log axis: powers of ten, or 1, 2 and 5 where there is but one power."""
     positive = np.concatenate(curves)
     positive = positive[np.isfinite(positive) & (positive > 0)]
     if len(positive) == 0:
         return 1
-    return max(1, int(np.ceil(np.log10(positive.max() / positive.min()) / 7)))
+    decades = float(np.log10(positive.max() / positive.min()))
+    return "D2" if decades < 1.5 else max(1, int(np.ceil(decades / 7)))
 
 
 def _positive(distance: np.ndarray) -> np.ndarray:

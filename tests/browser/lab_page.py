@@ -27,6 +27,14 @@ _RUN_CELL = """index => {
     jupyterapp.shell.currentWidget.content.activeCellIndex = index;
     window.rlbookRun = jupyterapp.commands.execute('notebook:run-cell');
 }"""
+_SHOW_CELL = """async text => {
+    const notebook = jupyterapp.shell.currentWidget.content;
+    const at = notebook.widgets.findIndex(cell =>
+        cell.model.type === 'code' && cell.model.sharedModel.getSource().includes(text));
+    if (at < 0) throw new Error(`no code cell holds ${text}`);
+    notebook.activeCellIndex = at;
+    await notebook.scrollToItem(at, 'start');
+}"""
 _PAINTED = "([figure, least]) => document.querySelectorAll(`${figure}[data-revision]`).length >= least"
 _RAN = """() => {
     const done = () => { window.rlbookRun = undefined };
@@ -96,6 +104,10 @@ class LabPage:
     def run_cell(self, index: int) -> None:
         """Start the cell at `index`, text cells counted, and return at once."""
         self.page.evaluate(_RUN_CELL, index)
+
+    def show_cell(self, text: str) -> None:
+        """Bring the first code cell whose source holds `text` into view; JupyterLab attaches far cells only then."""
+        self.page.evaluate(_SHOW_CELL, text)
 
     def wait_idle(self, timeout_ms: float = _TIMEOUT_MS) -> None:
         """Wait until the cells that were started have run and the kernel has nothing to do."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -27,25 +26,28 @@ OpenNotebook = Callable[[Path | Sequence[str]], LabPage]
 CHAPTERS = Path(__file__).resolve().parents[2] / "chapters"
 DYNAMIC_PROGRAMMING = CHAPTERS / "ch02_dynamic_programming" / "ch02_dynamic_programming.ipynb"
 
-# What plotly drew in the n-th figure: the values of the grid's cells, the error curve, and the title.
-DRAWN = """n => {
-    const plot = document.querySelectorAll('.rlbook-figure .js-plotly-plot')[n];
-    const heat = plot._fullData.find(trace => trace.type === 'heatmap' && trace.showscale);
-    const error = plot._fullData.find(trace => trace.name === 'largest error');
-    return {
+# What plotly drew in the figure that has a trace of this name: the cells of the grid, the error curve, the title.
+PLOT = """name => Array.from(document.querySelectorAll('.rlbook-figure[data-revision] .js-plotly-plot'))
+    .find(plot => plot._fullData?.some(trace => trace.name === name))"""
+DRAWN = f"""name => {{
+    const plot = ({PLOT})(name);
+    const heat = plot._fullData.find(trace => trace.type === 'heatmap' && trace.hovertemplate);
+    return {{
         cells: Array.from(heat.z, row => Array.from(row, value => Number.isFinite(value) ? value : null)),
-        error: Array.from(error.y),
-        title: plot._fullLayout.title.text,
-    };
-}"""
-TITLE = "n => document.querySelectorAll('.rlbook-figure .js-plotly-plot')[n]._fullLayout.title.text"
+        error: Array.from(plot._fullData.find(trace => trace.name === name).y),
+    }};
+}}"""
+TITLE_HAS = f"([name, parts]) => parts.every(part => ({PLOT})(name)?._fullLayout.title.text.includes(part))"
+ERROR, BARS, AVERAGE = "largest error", "computed", "predicted by the exact variance"
 
 
-def opened(lab_page: OpenNotebook, name: str, figures: int) -> LabPage:
+def opened(lab_page: OpenNotebook, name: str, lab_name: str, trace: str) -> LabPage:
+    """A chapter, run top to bottom, at one of its labs."""
     lab = lab_page(CHAPTERS / name / f"{name}.ipynb")
     lab.run_all()
     lab.wait_idle()
-    lab.wait_painted(figures)
+    lab.show_cell(f'explore("{lab_name}")')
+    lab.page.wait_for_function(f"name => ({PLOT})(name)", arg=trace)
     return lab
 
 
@@ -53,8 +55,8 @@ def slider(lab: LabPage, name: str) -> Locator:
     return lab.page.get_by_role("slider", name=name, exact=True).first
 
 
-def wait_for_title(lab: LabPage, *parts: str, figure: int = 0) -> None:
-    lab.page.wait_for_function(f"([n, parts]) => parts.every(part => ({TITLE})(n).includes(part))", arg=[figure, parts])
+def wait_for_title(lab: LabPage, *parts: str, trace: str = ERROR) -> None:
+    lab.page.wait_for_function(TITLE_HAS, arg=[trace, parts], timeout=10_000)
 
 
 def expected(discount: float, sweep: int) -> tuple[np.ndarray, np.ndarray]:
@@ -74,7 +76,7 @@ def expected(discount: float, sweep: int) -> tuple[np.ndarray, np.ndarray]:
 def assert_drawn(lab: LabPage, discount: float, sweep: int) -> None:
     """What is on the page is what these parameters say."""
     wait_for_title(lab, f"Sweep {sweep} ", f"discount {discount:g}")
-    drawn = lab.page.evaluate(DRAWN, 0)
+    drawn = lab.page.evaluate(DRAWN, ERROR)
     cells, errors = expected(discount, sweep)
     shown = np.array([[np.nan if value is None else value for value in row] for row in drawn["cells"]])
     compared = ~np.isnan(shown)
@@ -92,8 +94,7 @@ def finish(lab: LabPage, name: str) -> None:
 
 def test_dynamic_programming_follows_keyboard_drag_and_twenty_quick_moves(lab_page: OpenNotebook) -> None:
     """Defect: a figure that no longer shows what its sliders say."""
-    lab = opened(lab_page, "ch02_dynamic_programming", figures=2)
-    slider(lab, "Discount").scroll_into_view_if_needed()
+    lab = opened(lab_page, "ch02_dynamic_programming", "value-iteration-contraction", ERROR)
     assert_drawn(lab, 0.9, 0)
 
     lab.press(slider(lab, "Discount"), "ArrowLeft", 5)
@@ -119,36 +120,31 @@ def test_dynamic_programming_follows_keyboard_drag_and_twenty_quick_moves(lab_pa
 
 def test_the_control_turns_the_badge(lab_page: OpenNotebook) -> None:
     """Defect: a verdict that holds whatever happens."""
-    lab = opened(lab_page, "ch02_dynamic_programming", figures=2)
+    lab = opened(lab_page, "ch02_dynamic_programming", "value-iteration-contraction", ERROR)
     badge = lab.page.locator(".rlbook-badge").first
     assert "holds" in badge.inner_text()
-    lab.page.get_by_role("combobox").or_(lab.page.get_by_role("listbox")).first.wait_for()
-    lab.page.get_by_label("World").first.select_option("river")
-    wait_for_title(lab, "discount 0.9")
+    lab.page.get_by_role("radio", name="river").or_(lab.page.get_by_role("button", name="river", exact=True)).click()
     lab.press(slider(lab, "Discount"), "End")
+    wait_for_title(lab, "discount 1")
     lab.page.wait_for_function("() => document.querySelector('.rlbook-badge').innerText.includes('fails')")
     finish(lab, "ch02-control")
 
 
 def test_real_data_are_drawn_with_the_published_averages(lab_page: OpenNotebook) -> None:
-    lab = opened(lab_page, "ch02_dynamic_programming", figures=2)
-    lab.figures.nth(1).scroll_into_view_if_needed()
-    heights = lab.page.evaluate(
-        "() => Array.from(document.querySelectorAll('.rlbook-figure .js-plotly-plot')[1]._fullData[0].y)"
-    )
+    lab = opened(lab_page, "ch02_dynamic_programming", "icu-sepsis-optimal", BARS)
+    heights = lab.page.evaluate(f"name => Array.from(({PLOT})(name)._fullData[0].y)", BARS)
     np.testing.assert_allclose(heights, [0.78, 0.78, 0.88], atol=0.005)
-    lab.page.wait_for_timeout(500)
     finish(lab, "ch02-icu-sepsis")
 
 
 def test_welcome_runs_in_dark_and_answers(lab_page: OpenNotebook) -> None:
     """Defect: a first page with errors on the console, or a figure that cannot be read in the dark theme."""
-    lab = opened(lab_page, "ch00_welcome", figures=1)
+    lab = opened(lab_page, "ch00_welcome", "averages-converge", AVERAGE)
     lab.set_theme("JupyterLab Dark")
-    lab.figures.first.scroll_into_view_if_needed()
-    began = time.monotonic()
-    lab.press(slider(lab, "States"), "ArrowRight", 2)
-    wait_for_title(lab, "7-state")
-    assert time.monotonic() - began < 5
-    finish(lab, "ch00-dark")
-    lab.set_theme("JupyterLab Light")
+    try:
+        lab.show_cell('explore("averages-converge")')
+        lab.press(slider(lab, "States"), "ArrowRight", 2)
+        wait_for_title(lab, "7-state", trace=AVERAGE)
+        finish(lab, "ch00-dark")
+    finally:
+        lab.set_theme("JupyterLab Light")
