@@ -59,18 +59,18 @@ def induced_chain(mdp: FiniteMDP, policy: ArrayLike) -> FiniteMDP:
     Its optimal value is the policy's value, so every solver and certificate serves evaluation as well.
     """
     weight = as_stochastic(mdp, policy)
-    lengths = np.diff(mdp.row_ptr)
-    kept = np.repeat(weight > 0, lengths)
-    ended = np.arange(mdp.n_transitions) >= np.repeat(mdp.continuing_end, lengths)
-    reward = np.repeat(mdp.expected_reward, lengths) if mdp.reward is None else mdp.reward
+    chosen = np.flatnonzero(weight)
+    lengths = mdp.row_ptr[chosen + 1] - mdp.row_ptr[chosen]
+    first = np.concatenate([[0], np.cumsum(lengths)])
+    entries = np.repeat(mdp.row_ptr[chosen] - first[:-1], lengths) + np.arange(first[-1])
     state, following, paid, over, mass = (
-        np.repeat(mdp.pair_state, lengths)[kept],
-        mdp.next_state[kept],
-        reward[kept],
-        ended[kept],
-        (mdp.probability * np.repeat(weight, lengths))[kept],
+        np.repeat(mdp.pair_state[chosen], lengths),
+        mdp.next_state[entries],
+        np.repeat(mdp.expected_reward[chosen], lengths) if mdp.reward is None else mdp.reward[entries],
+        entries >= np.repeat(mdp.continuing_end[chosen], lengths),
+        mdp.probability[entries] * np.repeat(weight[chosen], lengths),
     )
-    if np.count_nonzero(weight) > mdp.n_states:  # actions that lead to the same place add up
+    if len(chosen) > mdp.n_states:  # actions that lead to the same place add up
         state, following, paid, over, mass = merge_identical(state, following, paid, over, mass)
     return from_rows(
         state_ptr=np.arange(mdp.n_states + 1),

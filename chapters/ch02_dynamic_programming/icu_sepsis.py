@@ -28,7 +28,7 @@ PUBLISHED_RETURN = (0.78, 0.78, 0.88)
 PUBLISHED_LENGTH = (9.45, 9.22, 10.99)
 HALF_DIGIT = 0.005  # the published averages are rounded to two decimals
 _COLOURS = (GREY, ORANGE, BLUE)
-_TOLERANCE = 1e-6  # in units of return: a five-thousandth of what the claim is judged by
+_TOLERANCE = 1e-5  # in units of return: a five-hundredth of what the claim is judged by
 
 
 class SepsisParameters(Parameters):
