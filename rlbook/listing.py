@@ -1,0 +1,109 @@
+"""What the commands show to people: labs, environments, solutions, verdicts and the atlas as plain text."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, get_args
+
+from rlbook.terminal import table
+
+if TYPE_CHECKING:
+    from rlbook.atlas import Outcome, Row
+    from rlbook.environments import Environment
+    from rlbook.lab import Lab
+    from rlbook.lab_runs import LabRun
+
+LAB_KEYS = ("name", "claim", "chapter", "papers", "parameters")
+
+
+def describe(labs: Iterable[Lab[Any, Any]], environments: Iterable[Environment]) -> dict[str, Any]:
+    """Plain values of all labs and environments, as `rlbook list --json` prints them."""
+    described = [lab.describe() for lab in labs]
+    return {
+        "labs": [{key: lab[key] for key in LAB_KEYS} for lab in described],
+        "environments": [entry.describe() for entry in environments],
+    }
+
+
+def text(content: Mapping[str, Any]) -> str:
+    """The same for people."""
+    lines = ["Labs (rlbook run LAB)", ""]
+    for lab in content["labs"]:
+        names = ", ".join(f"{control['name']}={control['default']}" for control in lab["parameters"])
+        lines += [
+            f"  {lab['name']}  (chapter {lab['chapter']:02d})",
+            _wrapped(lab["claim"]),
+            _wrapped(f"parameters: {names}"),
+            "",
+        ]
+    rows = [(entry["name"], entry["states"], entry["actions"], entry["summary"]) for entry in content["environments"]]
+    shown = table(("name", "states", "actions", "what it is"), rows)
+    return "\n".join([*lines, "Environments (rlbook solve MDP)", "", shown])
+
+
+def solution_text(solution: Mapping[str, Any]) -> str:
+    """A solution, from its JSON values."""
+    facts = [
+        ("value at start", f"{solution['value_at_start']:.10g}"),
+        # In full: rounded bounds would certify nothing.
+        ("certified within", f"[{solution['lower']!r}, {solution['upper']!r}]"),
+        ("largest gap", f"{solution['gap']:.3g} over all states"),
+        ("method", f"{solution['method']}, {solution['iterations']} iterations, {solution['seconds']:.3g} s"),
+        ("stopped", solution["reason"]),
+    ]
+    size = f"{solution['states']} states, {solution['actions']} actions, discount {solution['discount']:.12g}"
+    return "\n".join([f"{solution['mdp'] or 'MDP'}: {size}", *(f"  {name:<18}{value}" for name, value in facts)])
+
+
+def outcome_text(lab: Lab[Any, Any], run: LabRun, files: Sequence[str]) -> str:
+    """A lab's claim, what it was held against, and the verdict."""
+    lines = [
+        f"{lab.name}  (chapter {lab.chapter:02d})",
+        _wrapped(lab.claim),
+        _wrapped(f"source: {lab.source}"),
+        _wrapped(f"parameters: {_settings(run.parameters.model_dump(mode='json'))}"),
+        "",
+        run.verdict.sentence(),
+        f"({run.verdict.interval_kind}; {run.seeds} seed{'s' if run.seeds != 1 else ''}, {run.seconds:.3g} s)",
+    ]
+    return "\n".join([*lines, *(f"saved {path}" for path in files)])
+
+
+def canonical_text(outcome: Outcome) -> str:
+    """One line on one canonical parameter set of a lab."""
+    what = f"{outcome.lab} ({_settings(outcome.parameters.model_dump(mode='json'))})"
+    if outcome.verdict is None:
+        return f"{what}: could not be finished: {outcome.error}"
+    return f"{what}: {outcome.verdict.sentence()}"
+
+
+def atlas_text(rows: Sequence[Row], every: bool) -> str:
+    """How many papers are in which state, then the papers that have labs, or all of them."""
+    from rlbook.atlas import State
+
+    counts = Counter(row.state for row in rows)
+    states = ", ".join(f"{counts[state]} {state}" for state in get_args(State) if counts[state])
+    shown = [row for row in rows if every or row.labs]
+    if not shown:
+        return f"{len(rows)} papers: {states}"
+    cells = [(row.state, row.tier, row.slug, ", ".join(row.labs), row.title) for row in shown]
+    return f"{len(rows)} papers: {states}\n\n" + table(("state", "tier", "slug", "labs", "title"), cells)
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items())
+
+
+def _wrapped(paragraph: str) -> str:
+    width = min(shutil.get_terminal_size((100, 24)).columns, 100)
+    return textwrap.fill(
+        paragraph,
+        width,
+        initial_indent="    ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,109 @@
+"""`rlbook list` and `rlbook solve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rlbook.environments import make
+
+from .conftest import Command
+
+SOLVE_KEYS = [
+    *("mdp", "method", "discount", "states", "actions", "value_at_start", "lower", "upper", "gap"),
+    *("iterations", "seconds", "converged", "reason"),
+]
+
+
+def test_list_as_json_has_the_documented_keys(rlbook: Command) -> None:
+    """Prevents: programs that read the list breaking on a renamed key."""
+    content = rlbook("list", "--json").json
+    assert list(content) == ["labs", "environments"]
+    assert all(list(lab) == ["name", "claim", "chapter", "papers", "parameters"] for lab in content["labs"])
+    assert all(list(entry) == ["name", "states", "actions", "summary"] for entry in content["environments"])
+    assert "value-iteration-contraction" in [lab["name"] for lab in content["labs"]]
+    assert {"name": "taxi", "states": 500, "actions": 6} in [
+        {key: entry[key] for key in ("name", "states", "actions")} for entry in content["environments"]
+    ]
+
+
+def test_list_for_people_names_labs_claims_and_environments(rlbook: Command) -> None:
+    """Prevents: a list that leaves out what to type next."""
+    shown = rlbook("list").out
+    assert "value-iteration-contraction  (chapter 02)" in shown
+    assert "discount=0.9" in shown
+    assert "riverswim" in shown
+
+
+def test_solve_as_json_has_the_documented_keys_and_bounds_that_hold(rlbook: Command) -> None:
+    """Prevents: a renamed key, or bounds that do not hold the known value 0.64 of the gambler with 75."""
+    ended = rlbook("solve", "gambler", "--json", "--tol", "1e-9", "--discount", "1")
+    assert ended.code == 0
+    assert list(ended.json) == SOLVE_KEYS
+    solved = rlbook("solve", "frozenlake-4x4", "--discount", "0.5", "--method", "value-iteration", "--json").json
+    assert (solved["discount"], solved["method"], solved["states"]) == (0.5, "value-iteration", 16)
+    assert solved["lower"] <= solved["value_at_start"] <= solved["upper"]
+    assert solved["converged"] is True
+
+
+def test_solve_for_people_shows_the_certified_interval_and_why_it_stopped(rlbook: Command) -> None:
+    """Prevents: a number without what it is worth."""
+    shown = rlbook("solve", "garnet(states=20, seed=4)").out
+    assert "20 states" in shown
+    assert "certified within  [" in shown
+    assert "the certified gap reached the tolerance" in shown
+
+
+def test_solve_reads_files(rlbook: Command, tmp_path: Path) -> None:
+    """Prevents: a saved MDP that solves to something else than the environment it was made of."""
+    make("riverswim").save(tmp_path / "own.npz")
+    own = rlbook("solve", str(tmp_path / "own.npz"), "--json").json
+    assert own["value_at_start"] == rlbook("solve", "riverswim", "--json").json["value_at_start"]
+
+
+def test_solve_reads_plain_arrays_with_a_discount(rlbook: Command, tmp_path: Path) -> None:
+    """Prevents: `--discount` ignored for files."""
+    path = tmp_path / "plain.npz"
+    np.savez(path, P=np.array([[[0.0, 1.0]], [[0.0, 1.0]]]), R=np.array([[0.0], [1.0]]))
+    assert "has no discount" in rlbook("solve", str(path)).sentence
+    solved = rlbook("solve", str(path), "--discount", "0.5", "--json").json
+    assert solved["discount"] == 0.5
+    assert abs(solved["value_at_start"] - 1.5) < 1e-6 or solved["lower"] <= 1.5 <= solved["upper"]
+
+
+def test_a_name_of_the_catalogue_wins_over_a_folder_of_that_name(
+    rlbook: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents: `rlbook solve chain` failing since some folder is called chain."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "chain").mkdir()
+    assert rlbook("solve", "chain", "--json").json["states"] == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["taxii"], ["'taxii'", "neither a file that exists nor an environment", "did you mean taxi"]),
+        (["missing/taxi.npz"], ["neither a file that exists nor an environment", "taxi"]),
+        (["garnet(states=0)"], ["garnet", "states", "0"]),
+        (["garnet(200)"], ["by name", "garnet(states=200"]),
+        (["taxi", "--discount", "1.5"], ["discount", "1.5"]),
+        (["taxi(discount=0.5)", "--discount", "0.5"], ["twice"]),
+        (["taxi", "--method", "value-iterations"], ["method", "did you mean value-iteration"]),
+        (["taxi", "--tol", "-1"], ["tol", "-1"]),
+    ],
+)
+def test_bad_input_gives_a_sentence(rlbook: Command, arguments: list[str], parts: list[str]) -> None:
+    """Prevents: a traceback, or a sentence without the value found and the way out."""
+    sentence = rlbook("solve", *arguments).sentence
+    assert [part for part in parts if part not in sentence] == []
+
+
+def test_foreign_and_unreadable_files_give_a_sentence(rlbook: Command, tmp_path: Path) -> None:
+    """Prevents: numpy's own words on a file that is no MDP."""
+    foreign = tmp_path / "foreign.npz"
+    foreign.write_bytes(b"not a zip file")
+    assert "foreign.npz" in rlbook("solve", str(foreign)).sentence
+    assert str(tmp_path) in rlbook("solve", str(tmp_path)).sentence
