@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rlbook.chapter_copies import RECORD, Copies, copy_chapters, is_source
+from rlbook.cli.chapter_copies import RECORD, Copies, copy_chapters, is_source
 from rlbook.errors import RlbookError
 
 A, B = "ch00_a/ch00_a.ipynb", "ch01_b/ch01_b.ipynb"

@@ -9,7 +9,8 @@ import warnings
 
 import pytest
 
-from rlbook import __version__, terminal
+from rlbook import __version__
+from rlbook.cli import terminal
 from rlbook.errors import RlbookError
 
 from .conftest import Command

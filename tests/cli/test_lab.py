@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from rlbook import chapters
-from rlbook.launching import FIRST_NOTEBOOK, has_display, jupyter_arguments
+from rlbook.cli.launching import FIRST_NOTEBOOK, has_display, jupyter_arguments
 
 from .conftest import Command
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from rlbook.store_files import Kind
+from rlbook.store.files import Kind
 
 T = TypeVar("T")
 

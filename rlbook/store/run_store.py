@@ -18,10 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from rlbook import store_files
 from rlbook.atomic_files import sweep, sync_folder, write_atomically
-from rlbook.store_files import FOLDERS, SUFFIXES, Kind, StoredFile, StoreError, StoreWarning
-from rlbook.store_index import Entry, Index
+from rlbook.store import files as store_files
+from rlbook.store.files import FOLDERS, SUFFIXES, Kind, StoredFile, StoreError, StoreWarning
+from rlbook.store.index import Entry, Index
 
 if TYPE_CHECKING:
     import xarray as xr

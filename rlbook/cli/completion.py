@@ -54,7 +54,7 @@ def complete_mdp(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str
 def complete_method(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     """Names of solvers."""
     # The command line may import every layer; it lends the names to this module.
-    from rlbook.cli import solver_names
+    from rlbook.cli.commands import solver_names
 
     for name in solver_names():
         yield name, ""

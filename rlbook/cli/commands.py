@@ -14,9 +14,10 @@ from typing import Annotated
 
 import typer
 
-from rlbook import __version__, terminal
-from rlbook.cli_completion import complete_lab, complete_mdp, complete_method, complete_setting
-from rlbook.terminal import note, say, say_json
+from rlbook import __version__
+from rlbook.cli import terminal
+from rlbook.cli.completion import complete_lab, complete_mdp, complete_method, complete_setting
+from rlbook.cli.terminal import note, say, say_json
 
 app = typer.Typer(
     name="rlbook",
@@ -67,7 +68,7 @@ def root(
 @app.command("list")
 def list_all(json: Json = False) -> None:
     """List the labs and the environments."""
-    from rlbook import listing
+    from rlbook.cli import listing
     from rlbook.environments import catalogue
     from rlbook.registry import labs
 
@@ -96,8 +97,8 @@ def solve(
     json: Json = False,
 ) -> None:
     """Solve an MDP to certified bounds."""
-    from rlbook import listing
-    from rlbook.mdp_naming import open_mdp
+    from rlbook.cli import listing
+    from rlbook.cli.mdp_naming import open_mdp
     from rlbook.tabular import solve as solve_mdp
 
     options = {} if tol is None else {"tol": tol}
@@ -136,8 +137,8 @@ def run(
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 when the claim does not hold.")] = False,
 ) -> None:
     """Run a lab and print its verdict."""
-    from rlbook import listing, saving
-    from rlbook.lab_runs import parameters_from, run_and_judge
+    from rlbook.cli import listing, saving
+    from rlbook.cli.lab_runs import parameters_from, run_and_judge
     from rlbook.registry import find_lab
 
     found = find_lab(lab)
@@ -177,7 +178,8 @@ def lab(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser where there is one.")] = True,
 ) -> None:
     """Open the book in JupyterLab."""
-    from rlbook import chapter_copies, chapters, launching
+    from rlbook import chapters
+    from rlbook.cli import chapter_copies, launching
 
     extra = jupyter or []
     if extra and not extra[0].startswith("-"):
@@ -201,8 +203,8 @@ def atlas(
     every: Annotated[bool, typer.Option("--all", help="Show all papers, also those without labs.")] = False,
 ) -> None:
     """Show what the book has found about each paper."""
-    from rlbook import listing
     from rlbook.atlas import atlas as atlas_rows
+    from rlbook.cli import listing
 
     if not run and (chapter is not None or jobs is not None):
         terminal.fail("--chapter and --jobs say what to run; add --run")
@@ -218,8 +220,8 @@ def atlas(
 
 def _judge_canonical(chapter: int | None, jobs: int | None) -> int:
     """Run what has no verdict yet, with a line per lab; return how many could not be finished."""
-    from rlbook import listing
     from rlbook.atlas import Outcome, run_atlas
+    from rlbook.cli import listing
 
     with terminal.progress_bar("atlas") as show:
 
@@ -240,7 +242,7 @@ def _judge_canonical(chapter: int | None, jobs: int | None) -> int:
 def warm() -> None:
     """Compile all kernels now, so that the first slider is not slow."""
     from rlbook import chapters, tabular
-    from rlbook.warming import warm as warm_kernels
+    from rlbook.cli.warming import warm as warm_kernels
 
     with terminal.progress_bar("warm") as show:
         warmed = warm_kernels((tabular, chapters), show)

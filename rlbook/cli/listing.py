@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
-from rlbook.terminal import table
+from rlbook.cli.terminal import table
 
 if TYPE_CHECKING:
     from rlbook.atlas import Outcome, Row
+    from rlbook.cli.lab_runs import LabRun
     from rlbook.environments import Environment
     from rlbook.lab import Lab
-    from rlbook.lab_runs import LabRun
 
 LAB_KEYS = ("name", "claim", "chapter", "papers", "parameters")
 
