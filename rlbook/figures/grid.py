@@ -63,6 +63,7 @@ def grid_traces(
             names[cells[s]] = f"{mdp.state_name(int(s))}, terminal"
             z[cells[s]] = np.nan
     low, high = value_range or (float(np.nanmin(z)), float(np.nanmax(z)))
+    high = high if high > low else low + 1.0
     size = float(np.clip(width / grid.columns / 3.3, 8, 15))
     x_axis, y_axis = axes
     shape = (grid.rows, grid.columns)
@@ -70,7 +71,7 @@ def grid_traces(
         "type": "heatmap",
         "z": z.reshape(shape),
         "zmin": low,
-        "zmax": high if high > low else low + 1.0,
+        "zmax": high,
         "colorscale": VALUES_SCALE,
         "customdata": names.reshape(shape),
         "hovertemplate": "%{customdata}<br>value %{z:.4g}<extra></extra>",
@@ -87,7 +88,7 @@ def grid_traces(
     arrows = policy is not None and bool(grid.action_arrows)
     drawn = np.flatnonzero(placed & ~np.isin(np.arange(mdp.n_states), terminal))
     if numbers:
-        shade = (values[drawn] - heat["zmin"]) / (heat["zmax"] - heat["zmin"])
+        shade = (values[drawn] - low) / (high - low)
         traces.append(_numbers(grid, cells[drawn], values[drawn], shade, size, arrows, axes))
     if policy is not None and arrows:
         traces.append(_arrows(grid, cells[drawn], np.asarray(policy)[drawn], size, numbers, axes))
