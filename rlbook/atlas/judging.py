@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -101,7 +102,7 @@ def _in_processes(
     threads = max(1, _cores() // workers)
     # Forking a process whose threads hold locks can hang the child.
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_limit_threads, initargs=(threads,)) as pool:
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_prepare_worker, initargs=(threads,)) as pool:
         futures: dict[Future[Verdict | str], int] = {}
         try:
             for place in places:
@@ -113,6 +114,11 @@ def _in_processes(
                 except BrokenProcessPool:
                     continue
                 yield futures[future], _outcome(jobs[futures[future]], found)
+        except KeyboardInterrupt:
+            # What was finished is stored, seed by seed, so that nothing is lost by not waiting for the rest.
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -146,7 +152,9 @@ def _sentence(error: Exception) -> str:
     return text if isinstance(error, RlbookError) else f"{type(error).__name__}: {text}"
 
 
-def _limit_threads(threads: int) -> None:
+def _prepare_worker(threads: int) -> None:
+    # Ctrl-C reaches every process of the terminal; the parent answers it for all.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Read when Numba is first imported, which is after this: nothing in this module needs it.
     os.environ["NUMBA_NUM_THREADS"] = str(threads)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -174,3 +178,43 @@ def test_bad_arguments_are_sentences(store: RunStore) -> None:
         run_atlas(store, chapter=77)
     with pytest.raises(RlbookError, match="workers is 0"):
         run_atlas(store, workers=0)
+
+
+def test_ctrl_c_ends_the_workers_quickly_and_quietly(tmp_path: Path) -> None:
+    """Defect: tracebacks of every worker on the terminal, or a wait for labs that nobody wants any more."""
+    code = (
+        "import time\n"
+        "from rlbook.registry import registered\n"
+        "from tests.core.fake_lab import UniformMean\n"
+        "from tests.core.sleepy_lab import Sleepy\n"
+        "from rlbook.atlas import run_atlas\n"
+        "from rlbook.store import RunStore\n"
+        "if __name__ == '__main__':\n"
+        "    with registered(Sleepy):\n"
+        f"        store = RunStore({str(tmp_path / 'store')!r})\n"
+        "        print('ready', flush=True)\n"
+        "        try:\n"
+        "            run_atlas(store, chapter=Sleepy.chapter, workers=2)\n"
+        "        except KeyboardInterrupt:\n"
+        "            print('interrupted', flush=True)\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    root = str(Path(__file__).resolve().parents[2])
+    child = subprocess.Popen(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": root, "SLEEPY_MARK": str(tmp_path / "mark")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.glob("mark*"))) < 2:
+        assert time.monotonic() < deadline
+        assert child.poll() is None, child.communicate()
+        time.sleep(0.05)
+    os.killpg(child.pid, signal.SIGINT)
+    out, err = child.communicate(timeout=20)
+    assert out.split() == ["ready", "interrupted"]
+    assert "Traceback" not in err
