@@ -72,7 +72,7 @@ def write_html(
 ) -> Path:
     """Write the result's figures, for every combination of view values, to one HTML file; returns its path.
 
-    With more than 400 combinations the longest controls are thinned evenly, and the page says so. verdict: shown as a
+    With more than 400 combinations the last controls are thinned evenly, and the page says so. verdict: shown as a
     badge; None leaves it out. The file appears whole or not at all. Raises RlbookError where it cannot be written.
     """
     target = Path(path)
@@ -117,7 +117,8 @@ def view_axes(lab: Lab[Any, Any], result: xr.Dataset, limit: int = MAX_FRAMES) -
     """One axis per view field, thinned so that the product of their lengths is at most `limit`."""
     first = lab.make_view(result)
     allowed = {name: tuple(values) for name, values in lab.all_view_values(result).items()}
-    counts = _thinned_counts({name: len(values) for name, values in allowed.items()}, limit)
+    numeric = {control.name for control in controls(lab.View) if control.kind in ("integer", "real")}
+    counts = _thinned_counts({name: len(values) for name, values in allowed.items()}, numeric, limit)
     axes = []
     for control in controls(lab.View):
         values = allowed[control.name]
@@ -128,14 +129,15 @@ def view_axes(lab: Lab[Any, Any], result: xr.Dataset, limit: int = MAX_FRAMES) -
     return axes
 
 
-def _thinned_counts(lengths: dict[str, int], limit: int) -> dict[str, int]:
+def _thinned_counts(lengths: dict[str, int], numeric: set[str], limit: int) -> dict[str, int]:
+    """Numbers give way before choices, and later controls before earlier ones, which a reader turns first."""
     counts = dict(lengths)
-    while (product := math.prod(counts.values())) > limit:
-        longest = max(counts, key=lambda name: counts[name])
-        others = product // counts[longest]
-        # Down to what fits, but no further than the next longest: then that one gives way too.
-        second = max((count for name, count in counts.items() if name != longest), default=1)
-        counts[longest] = max(limit // others, min(second, counts[longest] - 1), 1)
+    last_first = list(reversed(counts))
+    giving_way = [name for name in last_first if name in numeric] + [name for name in last_first if name not in numeric]
+    for fewest in (2, 1):  # every control keeps two values if that is enough
+        for name in giving_way:
+            others = math.prod(counts.values()) // counts[name]
+            counts[name] = min(counts[name], max(limit // others, fewest))
     return counts
 
 

@@ -134,6 +134,7 @@ def test_too_many_frames_are_thinned_evenly_and_the_page_says_so(store: RunStore
     sweep, start, kind = view_axes(WideLab(), result)
     assert len(sweep.values) * len(start.values) * len(kind.values) <= 400
     assert len(kind.values) == 3
+    assert len(start.values) == 2, "what is declared later gives way first"
     assert (sweep.values[0], sweep.values[-1]) == (0, 100)
     steps = set(np.diff(sweep.values).tolist())
     assert max(steps) - min(steps) <= 1
