@@ -15,7 +15,7 @@ import numpy as np
 
 from rlbook.errors import MDPError
 from rlbook.mdp import FiniteMDP, GridLayout
-from rlbook.mdp_building import from_rows
+from rlbook.mdp_rows import from_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,7 +9,7 @@ import numpy as np
 
 from rlbook.errors import MDPError
 from rlbook.mdp import FiniteMDP
-from rlbook.mdp_building import from_transitions
+from rlbook.mdp_rows import from_transitions
 
 
 def from_gymnasium(env: Any, discount: float, **options: Any) -> FiniteMDP:

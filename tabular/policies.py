@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rlbook.errors import MDPError
-from rlbook.mdp_building import from_rows, merge_identical
+from rlbook.mdp_rows import from_rows, merge_identical
 from rlbook.mdp_validation import check_policy
 from rlbook.tabular.bellman import backup_kernel, kernel_arguments
 from rlbook.tabular.certificate import Contraction

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from rlbook.environments.registry import Discount, Probability, environment
 from rlbook.mdp import FiniteMDP, GridLayout
-from rlbook.mdp_building import from_transitions
+from rlbook.mdp_rows import from_transitions
 
 Length = Annotated[int, Field(ge=3, le=1_000_000, description="number of states")]
 

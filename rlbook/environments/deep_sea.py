@@ -9,7 +9,7 @@ from pydantic import Field
 
 from rlbook.environments.registry import Discount, Seed, environment
 from rlbook.mdp import FiniteMDP, GridLayout
-from rlbook.mdp_building import from_rows
+from rlbook.mdp_rows import from_rows
 
 MOVE_COST = 0.01
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from rlbook.environments.registry import Discount, Probability, environment
 from rlbook.mdp import FiniteMDP
-from rlbook.mdp_building import from_transitions
+from rlbook.mdp_rows import from_transitions
 
 
 @environment("gambler", "Sutton & Barto's gambler: stake on coin flips until broke or at the goal (+1)")

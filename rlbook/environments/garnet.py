@@ -10,7 +10,7 @@ from pydantic import Field
 from rlbook.environments.registry import Discount, Seed, environment
 from rlbook.errors import ParameterError
 from rlbook.mdp import FiniteMDP
-from rlbook.mdp_building import from_rows
+from rlbook.mdp_rows import from_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

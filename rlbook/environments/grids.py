@@ -10,7 +10,7 @@ from pydantic import Field
 from rlbook.environments.registry import Discount, Probability, environment
 from rlbook.gridworld import ACTION_NAMES, ARROWS, Cell, from_map, from_text
 from rlbook.mdp import FiniteMDP, GridLayout
-from rlbook.mdp_building import from_transitions
+from rlbook.mdp_rows import from_transitions
 
 Outcomes = list[dict[int, list[tuple[float, int, float, bool]]]]
 Reward = Annotated[float, Field(description="what each move pays")]

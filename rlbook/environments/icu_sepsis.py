@@ -11,7 +11,7 @@ import numpy as np
 from rlbook.environments.registry import Discount, environment
 from rlbook.errors import MissingExtraError
 from rlbook.mdp import FiniteMDP
-from rlbook.mdp_building import from_rows
+from rlbook.mdp_rows import from_rows
 from rlbook.npz_reading import NpzFile
 
 DEATH, SURVIVAL, AFTERWARDS = 713, 714, 715

@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 
 from rlbook.errors import MDPError
 from rlbook.mdp import FiniteMDP
-from rlbook.mdp_building import from_rows, from_transitions
+from rlbook.mdp_rows import from_rows, from_transitions
 
 
 @st.composite

@@ -11,7 +11,7 @@ import scipy.sparse
 
 from rlbook.errors import MDPError
 from rlbook.mdp import FiniteMDP, GridLayout
-from rlbook.mdp_building import from_rows, from_transitions
+from rlbook.mdp_rows import from_rows, from_transitions
 
 P = np.array([[[0.5, 0.5], [1.0, 0.0]], [[0.0, 1.0], [0.25, 0.75]]])
 R = np.array([[0.0, 1.0], [2.0, 3.0]])
