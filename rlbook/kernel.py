@@ -3,7 +3,9 @@
 A kernel is a nogil Numba function of plain arrays and scalars. Three traps, each seen, are closed here once:
 
 - Numba's cache does not notice that a *callee in another file* changed and silently runs the old code; so the cache
-  folder carries a digest of every source file that defines kernels.
+  folder carries a digest of every source file of the book. Kernels defined elsewhere are not cached at all.
+- The cache does not tell the serial from the parallel version of one function, and would load either for both; so each
+  variant has a folder of its own.
 - Numba raises where neither the package nor the home folder can be written; then a temporary folder is used.
 - Two Python threads inside parallel kernels end the process under Numba's workqueue layer; so every parallel kernel
   enters through one lock.
@@ -25,6 +27,8 @@ import numba
 import platformdirs
 from numba import types
 
+from rlbook.errors import RlbookError
+
 Signature = tuple[Any, ...]
 
 boolean, uint8, int32, int64, float64 = types.boolean, types.uint8, types.int32, types.int64, types.float64
@@ -35,9 +39,26 @@ uint32, uint64 = types.uint32, types.uint64
 # faster there. This is read when Numba first starts its threads; a reader's own setting wins.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-_MARK = "rlbook.kernel import"
 _KEPT_CACHES = 4
-_lane = threading.RLock()
+
+
+class _Process:
+    """What kernels need to know of the process they run in."""
+
+    def __init__(self) -> None:
+        self.lane = threading.RLock()
+        self.threads_started = False
+        self.forked_after_threads = False
+
+    def forked(self) -> None:
+        """In a forked child: the lane may have been held by a thread that is gone, and so are Numba's threads."""
+        self.lane = threading.RLock()
+        self.forked_after_threads = self.threads_started
+
+
+_state = _Process()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_state.forked)
 _kernels: dict[str, Kernel] = {}
 
 
@@ -60,14 +81,23 @@ class Kernel:
         self.parallel = parallel
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
-        with _cache_folder_set():
-            self.dispatcher = numba.njit(nogil=True, cache=True, parallel=parallel, fastmath=fastmath)(function)
+        variant = f"{'parallel' if parallel else 'serial'}-{_flags(fastmath)}"
+        with _cache_folder_set(variant):
+            self.dispatcher = numba.njit(nogil=True, cache=_is_ours(function), parallel=parallel, fastmath=fastmath)(
+                function
+            )
 
     def __call__(self, *arguments: Any) -> Any:
-        if self.parallel:
-            with _lane:
-                return self.dispatcher(*arguments)
-        return self.dispatcher(*arguments)
+        if not self.parallel:
+            return self.dispatcher(*arguments)
+        if _state.forked_after_threads:
+            raise RlbookError(
+                f"{self.name} cannot run here: this process was forked after parallel kernels had run, and their "
+                "threads do not survive that; start worker processes with multiprocessing's 'spawn' method"
+            )
+        with _state.lane:
+            _state.threads_started = True
+            return self.dispatcher(*arguments)
 
     def compile(self) -> None:
         """Compile for the declared signature, or load it from the cache."""
@@ -104,16 +134,14 @@ def all_kernels() -> Iterator[Kernel]:
 
 @cache
 def kernel_sources_digest() -> str:
-    """SHA-256, shortened, of all source files in the rlbook packages that define kernels, and of Numba's version."""
+    """SHA-256, shortened, of all source files in the rlbook packages, and of Numba's version."""
     import rlbook
 
     digest = hashlib.sha256(f"numba {numba.__version__}".encode())
     for folder in _package_folders(rlbook):
         for path in sorted(folder.rglob("*.py")):
-            text = path.read_bytes()
-            if _MARK.encode() in text or path.name == "kernel.py":
-                digest.update(path.relative_to(folder).as_posix().encode())
-                digest.update(text)
+            digest.update(path.relative_to(folder).as_posix().encode())
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -146,6 +174,17 @@ def forget_old_caches() -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def _is_ours(function: Callable[..., Any]) -> bool:
+    """Whether the digest covers the function's source: a kernel from elsewhere could go stale in the cache."""
+    return function.__module__.partition(".")[0] == "rlbook"
+
+
+def _flags(fastmath: Any) -> str:
+    if isinstance(fastmath, (set, frozenset)):
+        return "-".join(sorted(fastmath))
+    return "fastmath" if fastmath else "exact"
+
+
 def _package_folders(package: Any) -> list[Path]:
     import importlib.util
 
@@ -160,9 +199,12 @@ def _package_folders(package: Any) -> list[Path]:
 class _cache_folder_set:
     """While a function is decorated, Numba takes its cache folder from the configuration; others keep theirs."""
 
+    def __init__(self, variant: str) -> None:
+        self._variant = variant
+
     def __enter__(self) -> None:
         self._before = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = str(cache_folder())
+        numba.config.CACHE_DIR = str(cache_folder() / self._variant)
 
     def __exit__(self, *_: object) -> None:
         numba.config.CACHE_DIR = self._before

@@ -189,8 +189,10 @@ def _declared(control: Control) -> Sequence[Any]:
 
 
 def _nearest(value: Any, allowed: Sequence[Any]) -> Any:
+    if len(allowed) == 0:
+        raise ValueError("a view parameter of this result has no allowed value; view_values must offer at least one")
     if value in allowed:
         return value
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in (value, *allowed)):
         return min(allowed, key=lambda candidate: abs(candidate - value))
     return allowed[0]

@@ -199,7 +199,7 @@ def _check_rewards(mdp: FiniteMDP) -> None:
 
 def _check_expectations(mdp: FiniteMDP, reward: NDArray[np.float64], name: RowName) -> None:
     expected = row_totals(mdp.probability * reward, mdp.row_ptr)
-    allowed = MASS_TOLERANCE * max(1.0, float(np.abs(reward).max()))
+    allowed = MASS_TOLERANCE * np.maximum(1.0, row_totals(mdp.probability * np.abs(reward), mdp.row_ptr))
     bad = np.flatnonzero(~(np.abs(expected - mdp.expected_reward) <= allowed))
     if len(bad):
         raise MDPError(

@@ -27,17 +27,17 @@ DECADES_FOR_LOG = 3  # a range that spans this many powers of ten is unusable on
 class Parameters(BaseModel):
     """Base of parameter models: immutable, and strict about names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
         """Build from names and values (strings are converted); raises ParameterError with a sentence."""
         known = cls.model_fields
-        for name in values:
+        for name in map(str, values):
             if name not in known:
                 raise ParameterError(f"parameter {name!r} is unknown; {suggest(name, known)}")
         try:
-            return cls(**values)
+            return cls(**{name: _as_choice(value, known[name].annotation) for name, value in values.items()})
         except ValidationError as error:
             raise ParameterError(_sentence(error)) from None
 
@@ -45,7 +45,8 @@ class Parameters(BaseModel):
         """The same text for the same values, whatever the order they were given in."""
         import json
 
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        values = {name: value + 0.0 if isinstance(value, float) else value for name, value in self}  # -0.0 is 0.0
+        return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
 
 class View(Parameters):
@@ -94,6 +95,8 @@ def controls(model: type[Parameters]) -> tuple[Control, ...]:
 
 def _control(name: str, info: Any) -> Control:
     annotation = _without_none(info.annotation)
+    if info.is_required():
+        raise TypeError(f"parameter {name!r} has no default; give it one, so that a reader has somewhere to start")
     default = info.get_default(call_default_factory=True)
     description = info.description or name.replace("_", " ")
     extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
@@ -104,6 +107,8 @@ def _control(name: str, info: Any) -> Control:
     if annotation not in (int, float):
         raise TypeError(f"parameter {name!r} has type {annotation!r}; use int, float, bool or Literal[...]")
     low, high = _bounds(info.metadata, whole=annotation is int)
+    if low is not None and high is not None and not (low < high and math.isfinite(high - low)):
+        raise TypeError(f"parameter {name!r} ranges from {low!r} to {high!r}; give it a finite range to move in")
     scale: Scale = "linear"
     if low is not None and high is not None and low > sys.float_info.min and high / low >= 10**DECADES_FOR_LOG:
         scale = "log"  # an open end at zero (gt=0) has no first decade: it stays linear
@@ -131,18 +136,26 @@ def _without_none(annotation: Any) -> Any:
 
 
 def _bounds(metadata: list[Any], whole: bool) -> tuple[float | None, float | None]:
-    low: float | None = None
-    high: float | None = None
+    lows: list[float] = []
+    highs: list[float] = []
     for rule in metadata:
         if (value := getattr(rule, "ge", None)) is not None:
-            low = value
+            lows.append(value)
         if (value := getattr(rule, "gt", None)) is not None:
-            low = value + 1 if whole else math.nextafter(value, math.inf)
+            lows.append(value + 1 if whole else math.nextafter(value, math.inf))
         if (value := getattr(rule, "le", None)) is not None:
-            high = value
+            highs.append(value)
         if (value := getattr(rule, "lt", None)) is not None:
-            high = value - 1 if whole else math.nextafter(value, -math.inf)
-    return low, high
+            highs.append(value - 1 if whole else math.nextafter(value, -math.inf))
+    return max(lows, default=None), min(highs, default=None)
+
+
+def _as_choice(value: Any, annotation: Any) -> Any:
+    """A choice that is written as text, as commands do, where the choices are not text."""
+    kind = _without_none(annotation)
+    if isinstance(value, str) and get_origin(kind) is Literal:
+        return next((choice for choice in get_args(kind) if str(choice) == value), value)
+    return value
 
 
 def _round_step(raw: float) -> float:

@@ -55,6 +55,9 @@ class Verdict(BaseModel):
             raise RlbookError(f"interval {self.interval} does not contain the estimate {self.estimate}")
         if (self.relation == "within") != isinstance(self.threshold, tuple):
             raise RlbookError(f"threshold {self.threshold} does not fit the relation {self.relation!r}")
+        bottom, top = self._allowed
+        if not bottom < top:
+            raise RlbookError(f"threshold {self.threshold} allows nothing; give numbers in increasing order")
         return self
 
     @property
@@ -91,6 +94,8 @@ class Verdict(BaseModel):
 
 def combine(statuses: list[Status]) -> Status:
     """The status of several verdicts taken together: one failure fails, one open question leaves all open."""
+    if not statuses:
+        raise ValueError("there are no verdicts to combine")
     for status in ("fails", "inconclusive"):
         if status in statuses:
             return status

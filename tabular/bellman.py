@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from rlbook.mdp import FiniteMDP
 
+LARGEST = 1e300  # values beyond this could overflow within a backup
 PARALLEL_TRANSITIONS = (
     2_000_000  # about 0.7 ms; below, a second thread that finds its core busy costs more than it saves
 )
@@ -176,4 +177,7 @@ def value_vector(mdp: FiniteMDP, values: ArrayLike) -> NDArray[np.float64]:
     if not np.all(np.isfinite(v)):
         bad = int(np.flatnonzero(~np.isfinite(v))[0])
         raise MDPError(f"values[{bad}] is {v[bad]!r}; values must be finite")
+    if np.abs(v).max() > LARGEST:
+        bad = int(np.argmax(np.abs(v)))
+        raise MDPError(f"values[{bad}] is {v[bad]!r}; values must not exceed {LARGEST:g} in size")
     return v

@@ -24,22 +24,23 @@ expected time to the end, as in Bertsekas & Tsitsiklis 1991 (Lemma 1). Then T (v
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rlbook.errors import MDPError
-from rlbook.tabular.bellman import backup_kernel, kernel_arguments
+from rlbook.errors import Cancelled, MDPError
+from rlbook.tabular.bellman import LARGEST, backup_kernel, kernel_arguments, value_vector
 from rlbook.tabular.episodes import endless_states
 from rlbook.tabular.policy_sweeps import GreedyRows
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from rlbook.mdp import FiniteMDP
 
 UNIT_ROUNDOFF = 2.0**-53
+SMALLEST = 2.0**-1074  # the spacing of doubles near zero: what a product that underflows may lose
 _LONGEST_EPISODE = 1_000_000  # sweeps spent on finding how long episodes can last
 _INNER_SWEEPS = 50
 _SMALL_GROWTH = 0.5
@@ -69,18 +70,54 @@ class Contraction:
     slack: float = 1.0
 
     @classmethod
-    def of(cls, mdp: FiniteMDP) -> Contraction:
-        """Raises MDPError where no bound exists: discount 1 and an episode that some policy never ends."""
+    def of(cls, mdp: FiniteMDP, cancel: NDArray[np.uint8] | None = None) -> Contraction:
+        """That of the optimality operator of an MDP.
+
+        cancel: a flag that is polled where the potential takes long to find; Cancelled is raised then. Raises MDPError
+        where no bound exists: discount 1 and an episode that some policy never ends, or numbers too large for doubles.
+        """
         longest = int(np.max(mdp.continuing_end - mdp.row_ptr[:-1]))
-        relative = rounding_factor(longest + 1)
-        low = float(mdp.continuation.min()) * (1 - relative)
-        high = float(mdp.continuation.max()) * (1 + relative)
+        return cls._of_rows(mdp, mdp.continuation, float(mdp.continuation.max()), longest, cancel)
+
+    @classmethod
+    def of_policy(cls, mdp: FiniteMDP, weight: NDArray[np.float64], chain: FiniteMDP) -> Contraction:
+        """That of the evaluation operator of a policy, one probability per pair; `chain` is what it makes of the MDP.
+
+        The operator is the exact one of `mdp` and `weight`, not of `chain`, whose probabilities are rounded products.
+        """
+        actions = int(np.diff(mdp.state_ptr).max())
+        rows = [int(np.max(each.continuing_end - each.row_ptr[:-1])) for each in (mdp, chain)]
+        longest = max(rows) + actions + 2
+        continuation = np.add.reduceat(weight * mdp.continuation, mdp.state_ptr[:-1])
+        largest_weight = float(np.add.reduceat(weight, mdp.state_ptr[:-1]).max())
+        mass = max(1.0, float(mdp.continuation.max())) * max(1.0, largest_weight)
         largest = float(np.abs(mdp.expected_reward).max())
-        plain = cls(mdp.discount, max(low, 0.0), high, max(1.0, high), longest, largest)
-        if mdp.discount * high * _OUTWARD < 1 and mdp.discount < 1:
-            return plain
-        potential, slack = _potential(mdp, plain)
-        return cls(mdp.discount, plain.mass_low, high, plain.row_mass, longest, largest, potential, slack)
+        return cls._of_rows(chain, continuation, mass, longest, None, largest)
+
+    @classmethod
+    def _of_rows(
+        cls,
+        mdp: FiniteMDP,
+        continuation: NDArray[np.float64],
+        row_mass: float,
+        longest: int,
+        cancel: NDArray[np.uint8] | None,
+        largest: float | None = None,
+    ) -> Contraction:
+        relative = rounding_factor(longest + 1)
+        low = max(float(continuation.min()) * (1 - relative), 0.0)
+        high = float(continuation.max()) * (1 + relative)
+        largest = float(np.abs(mdp.expected_reward).max()) if largest is None else largest
+        made = cls(mdp.discount, low, high, max(1.0, row_mass * (1 + relative)), longest, largest)
+        if not mdp.discount * high * _OUTWARD < 1:
+            potential, slack = _potential(mdp, made, cancel)
+            made = replace(made, potential=potential, slack=slack)
+        if largest * made.horizon > LARGEST:
+            raise MDPError(
+                f"rewards reach {largest:.3g} and add up over about {made.horizon:.3g} steps, beyond what doubles "
+                "hold; divide all rewards by a constant"
+            )
+        return made
 
     @property
     def horizon(self) -> float:
@@ -99,7 +136,8 @@ class Contraction:
     def rounding(self, magnitude: float) -> float:
         """Largest error of one entry of fl(T v), for max |v| = magnitude, in units of return."""
         scale = self.largest_reward + self.discount * magnitude
-        return rounding_factor(self.longest_row + 4) * scale * self.row_mass * _OUTWARD
+        underflow = (self.longest_row + 4) * SMALLEST
+        return rounding_factor(self.longest_row + 4) * scale * self.row_mass * _OUTWARD + underflow
 
     def shifts(self, least: float, greatest: float, magnitude: float) -> tuple[float, float]:
         """Multiples (c_low, c_high) of the shift (1, or the potential) that enclose v* - v.
@@ -116,15 +154,16 @@ class Contraction:
         c_high = high / (away / _OUTWARD if high >= 0 else towards * _OUTWARD)
         return math.nextafter(c_low, -math.inf), math.nextafter(c_high, math.inf)
 
-    def gap(self, shifts: tuple[float, float]) -> float:
-        """The sup-norm distance between the two bounds."""
+    def gap(self, shifts: tuple[float, float], magnitude: float) -> float:
+        """The sup-norm distance between the two bounds around values of this magnitude, their rounding included."""
         scale = 1.0 if self.potential is None else float(self.potential.max())
-        return (shifts[1] - shifts[0]) * scale
+        reach = max(-shifts[0], shifts[1], 0.0) * scale
+        return (shifts[1] - shifts[0]) * scale + 8 * UNIT_ROUNDOFF * (magnitude + reach) + 8 * SMALLEST
 
     def floor(self, magnitude: float) -> float:
         """The smallest gap that rounding allows near values of this magnitude."""
         error = self.rounding(magnitude)
-        return self.gap(self.shifts(-error, error, magnitude))
+        return self.gap(self.shifts(-error, error, magnitude), magnitude)
 
     def bounds(
         self, v: NDArray[np.float64], shifts: tuple[float, float]
@@ -132,28 +171,38 @@ class Contraction:
         """Lower and upper bounds on v*, (S,) each, rounded outward."""
         w = 1.0 if self.potential is None else self.potential
         low, high = shifts[0] * w, shifts[1] * w
-        # Two roundings each: the product (already outward through _OUTWARD) and the sum.
-        lower = np.nextafter(v + low - np.abs(low) * 2 * UNIT_ROUNDOFF, -np.inf)
-        upper = np.nextafter(v + high + np.abs(high) * 2 * UNIT_ROUNDOFF, np.inf)
+        # Two roundings each, the product and the sum, and the product may underflow.
+        lower = np.nextafter(v + low - (np.abs(low) * 2 * UNIT_ROUNDOFF + SMALLEST), -np.inf)
+        upper = np.nextafter(v + high + (np.abs(high) * 2 * UNIT_ROUNDOFF + SMALLEST), np.inf)
         return lower, upper
 
 
-def certified_bounds(mdp: FiniteMDP, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Bounds (lower, upper), (S,) each, on the optimal value of `mdp`, whatever `values` is; one backup is computed."""
+def certified_bounds(mdp: FiniteMDP, values: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Bounds (lower, upper), (S,) each, on the optimal value of `mdp`, whatever the vector `values`, (S,), is.
+
+    One backup is computed. Raises MDPError for a wrong shape, or values that are not finite or too large.
+    """
     contraction = Contraction.of(mdp)
-    v = np.array(values, dtype=np.float64)
+    v = value_vector(mdp, values)
     tv, greedy = np.empty_like(v), np.empty(len(v), dtype=np.int64)
     least, greatest = backup_kernel(mdp)(*kernel_arguments(mdp), v, tv, greedy)
     return contraction.bounds(v, contraction.shifts(least, greatest, float(np.abs(v).max())))
 
 
-def _potential(mdp: FiniteMDP, plain: Contraction) -> tuple[NDArray[np.float64], float]:
+def _potential(
+    mdp: FiniteMDP, plain: Contraction, cancel: NDArray[np.uint8] | None
+) -> tuple[NDArray[np.float64], float]:
     """A vector w and k > 0 with (discount P_a w)(s) <= w(s) - k for all pairs, verified with rounding."""
     endless = endless_states(mdp)
     if len(endless):
+        if mdp.discount < 1:
+            raise MDPError(
+                f"discount is {mdp.discount!r} and rows sum to as much as {plain.mass_high!r}, so that values may grow "
+                "without end; build the MDP with normalise=True, or choose a smaller discount"
+            )
         where = mdp.state_name(int(endless[0]))
         raise MDPError(
-            f"discount is {mdp.discount:g}, but from state {where!r} some policy never ends the episode "
+            f"discount is 1, but from state {where!r} some policy never ends the episode "
             f"({len(endless)} such states); choose a discount below 1, or mark the transitions that end it"
         )
     counting = mdp.replace(expected_reward=np.ones(mdp.n_pairs), reward=None, policies={})
@@ -162,8 +211,7 @@ def _potential(mdp: FiniteMDP, plain: Contraction) -> tuple[NDArray[np.float64],
     w, following = np.zeros(mdp.n_states), np.empty(mdp.n_states)
     greedy = np.empty(mdp.n_states, dtype=np.int64)
     for _ in range(_LONGEST_EPISODE // _INNER_SWEEPS):
-        # T w = 1 + max P w, so w - max P w = 1 - (T w - w): once a backup adds less than half a step, k is above a
-        # half.
+        # T w = 1 + max P w, so w - max P w = 1 - (T w - w): once a backup adds less than half a step, k is above half.
         _, growth = run(*arguments, w, following, greedy)
         error = rounding_factor(plain.longest_row + 4) * (1 + float(w.max())) * plain.row_mass * 2
         if growth <= _SMALL_GROWTH and w.min() >= 0:
@@ -171,10 +219,12 @@ def _potential(mdp: FiniteMDP, plain: Contraction) -> tuple[NDArray[np.float64],
             if slack <= 0:
                 raise MDPError("episodes take so long that rounding hides their end; choose a discount below 1")
             return w, slack
+        if cancel is not None and cancel[0]:
+            raise Cancelled
         w, following = following, w
         rows.gather(greedy)
-        rows.sweep(w, (1.0, 1.0), _SMALL_GROWTH / 10, _INNER_SWEEPS)
+        rows.sweep(w, (1.0, 0.0), _SMALL_GROWTH / 10, _INNER_SWEEPS, cancel)
     raise MDPError(
-        f"some policy's episodes last about {float(w.max()):.3g} steps, too long to certify at discount "
-        f"{mdp.discount:g}; choose a discount below 1"
+        f"some policy's episodes last more than about {float(w.max()):.3g} steps, too long to certify at discount "
+        f"{mdp.discount!r}; choose a discount below 1"
     )

@@ -17,7 +17,7 @@ from rlbook.tabular.bellman import backup_kernel, kernel_arguments, value_vector
 from rlbook.tabular.certificate import Contraction
 from rlbook.tabular.policy_sweeps import GreedyRows
 from rlbook.tabular.solution import Solution
-from rlbook.tabular.stopping import DEFAULT_TOLERANCE, Stopping
+from rlbook.tabular.stopping import DEFAULT_TOLERANCE, Stopping, check_stopping
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -41,7 +41,8 @@ def modified_policy_iteration(
     `iterations` counts backups over all pairs; inner sweeps are not counted.
     """
     started = time.perf_counter()
-    contraction = Contraction.of(mdp)
+    check_stopping(tol, max_iterations, cancel)
+    contraction = Contraction.of(mdp, cancel)
     stopping = Stopping(contraction, tol, max_iterations, cancel)
     states = mdp.n_states
     v = np.zeros(states) if initial_values is None else value_vector(mdp, initial_values)
@@ -56,7 +57,7 @@ def modified_policy_iteration(
             break
         v, tv = tv, v
         rows.gather(greedy)
-        goal = _INNER_FRACTION * contraction.gap(stopping.shifts)
+        goal = _INNER_FRACTION * stopping.gap
         rows.sweep(v, contraction.gap_weights, goal, _MOST_INNER, cancel)
     lower, upper = contraction.bounds(v, stopping.shifts)
     return Solution(

@@ -10,7 +10,7 @@ import numpy as np
 from rlbook.errors import MDPError
 from rlbook.mdp_rows import from_rows, merge_identical
 from rlbook.mdp_validation import check_policy
-from rlbook.tabular.bellman import backup_kernel, kernel_arguments
+from rlbook.tabular.bellman import action_values
 from rlbook.tabular.certificate import Contraction
 from rlbook.tabular.solution import History, Solution
 
@@ -27,7 +27,7 @@ def uniform_policy(mdp: FiniteMDP) -> NDArray[np.float64]:
 
 
 def as_stochastic(mdp: FiniteMDP, policy: ArrayLike) -> NDArray[np.float64]:
-    """A policy as one probability per pair, (pairs,).
+    """A policy as one probability per pair, (pairs,), divided by its sum in each state, which must be 1 to rounding.
 
     policy: action labels (integers, (S,)), or probabilities per pair (floats, (pairs,)), or probabilities (S, A) that
     are zero where an action is not available. Raises MDPError for an action that is not available in its state.
@@ -50,7 +50,7 @@ def as_stochastic(mdp: FiniteMDP, policy: ArrayLike) -> NDArray[np.float64]:
             state, action = np.argwhere(outside != 0)[0]
             raise MDPError(f"policy gives action {action} probability in state {state}, where it is not available")
     check_policy(mdp, probabilities)
-    return probabilities
+    return probabilities / np.repeat(np.add.reduceat(probabilities, mdp.state_ptr[:-1]), np.diff(mdp.state_ptr))
 
 
 def induced_chain(mdp: FiniteMDP, policy: ArrayLike) -> FiniteMDP:
@@ -91,36 +91,34 @@ def induced_chain(mdp: FiniteMDP, policy: ArrayLike) -> FiniteMDP:
 def evaluate_policy(mdp: FiniteMDP, policy: ArrayLike) -> Solution:
     """The value of a policy by a sparse direct solve of (I - discount P) v = r, with certified bounds.
 
-    policy: as in `as_stochastic`. At discount 1 the policy's episodes must end. The solve is refined until the bounds
-    stop improving, so `reason` is "rounding floor".
+    policy: as in `as_stochastic`. At discount 1 the policy's episodes must end. The solve is refined on the residual of
+    the policy's own operator, sum_a pi(a|s) q(s, a), until the bounds stop improving, so `reason` is "rounding floor".
     """
     import scipy.sparse as sp
     from scipy.sparse.linalg import splu
 
     started = time.perf_counter()
-    chain = induced_chain(mdp, policy)
-    contraction = Contraction.of(chain)
-    matrix = sp.eye_array(mdp.n_states, format="csc") - mdp.discount * sp.csc_array(chain.continuing_matrix())
-    factors = splu(matrix)
-    run, arguments = backup_kernel(chain), kernel_arguments(chain)
-    tv, greedy = np.empty(mdp.n_states), np.empty(mdp.n_states, dtype=np.int64)
-    candidate = factors.solve(chain.expected_reward)
-    best = candidate
+    weight = as_stochastic(mdp, policy)
+    chain = induced_chain(mdp, weight)
+    contraction = Contraction.of_policy(mdp, weight, chain)
+    factors = splu(sp.eye_array(mdp.n_states, format="csc") - mdp.discount * sp.csc_array(chain.continuing_matrix()))
+    best = candidate = factors.solve(chain.expected_reward)
     gaps: list[float] = []
     changes: list[tuple[float, float]] = []
     shifts = (-np.inf, np.inf)
     while True:
-        least, greatest = run(*arguments, candidate, tv, greedy)
-        found = contraction.shifts(least, greatest, float(np.abs(candidate).max()))
-        if gaps and contraction.gap(found) >= 0.9 * contraction.gap(shifts):
+        change = np.add.reduceat(weight * action_values(mdp, candidate), mdp.state_ptr[:-1]) - candidate
+        least, greatest, magnitude = float(change.min()), float(change.max()), float(np.abs(candidate).max())
+        found = contraction.shifts(least, greatest, magnitude)
+        gap = contraction.gap(found, magnitude)
+        if gaps and not gap < 0.9 * gaps[-1]:
             break
         best, shifts = candidate, found
-        gaps.append(contraction.gap(shifts))
+        gaps.append(gap)
         changes.append((least, greatest))
-        candidate = candidate + factors.solve(tv - candidate)
+        candidate = candidate + factors.solve(change)
     lower, upper = contraction.bounds(best, shifts)
     table = np.array(changes)
-    weight = as_stochastic(mdp, policy)
     likeliest = [int(a + np.argmax(weight[a:b])) for a, b in zip(mdp.state_ptr[:-1], mdp.state_ptr[1:], strict=True)]
     return Solution(
         mdp=mdp,

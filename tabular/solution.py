@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from rlbook.tabular.certificate import UNIT_ROUNDOFF, rounding_factor
+from rlbook.tabular.certificate import SMALLEST, UNIT_ROUNDOFF, rounding_factor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,8 +74,9 @@ class Solution:
         start = self.mdp.start
         relative = rounding_factor(len(start) + 2)
         low, high = float(start @ self.lower), float(start @ self.upper)
-        slack_low = relative * float(start @ np.abs(self.lower)) * (1 + 4 * UNIT_ROUNDOFF)
-        slack_high = relative * float(start @ np.abs(self.upper)) * (1 + 4 * UNIT_ROUNDOFF)
+        underflow = 2 * len(start) * SMALLEST
+        slack_low = relative * float(start @ np.abs(self.lower)) * (1 + 4 * UNIT_ROUNDOFF) + underflow
+        slack_high = relative * float(start @ np.abs(self.upper)) * (1 + 4 * UNIT_ROUNDOFF) + underflow
         return float(np.nextafter(low - slack_low, -np.inf)), float(np.nextafter(high + slack_high, np.inf))
 
     def to_json(self) -> dict[str, Any]:

@@ -36,16 +36,17 @@ class Stopping:
         max_iterations: int,
         cancel: NDArray[np.uint8] | None,
     ) -> None:
-        if not tol >= 0 or not math.isfinite(tol):
-            raise MDPError(f"tol is {tol!r}; the certified gap to reach must be a finite number, 0 or more")
-        if max_iterations < 1:
-            raise MDPError(f"max_iterations is {max_iterations}; at least one is needed")
         self._contraction = contraction
         self._tol = tol
         self._max_iterations = max_iterations
         self._cancel = cancel
-        self._patience = 100 + math.ceil(0.05 * contraction.horizon)
-        self._best, self._best_at = math.inf, 0
+        horizon = contraction.horizon
+        # A constant shift contracts the larger of the two shifts at every sweep; with a potential only a weighted norm
+        # contracts, and the largest change may stand still while news travels from where episodes end.
+        waits = 0.05 * horizon if contraction.potential is None else horizon * (1 + math.log(max(horizon, 1.0)))
+        self._patience = 100 + math.ceil(waits)
+        self._best = self._nearest = math.inf
+        self._best_at = 0
         self._gaps: list[float] = []
         self._changes: list[tuple[float, float]] = []
         self.shifts = (-math.inf, math.inf)
@@ -56,6 +57,11 @@ class Stopping:
         return len(self._gaps)
 
     @property
+    def gap(self) -> float:
+        """The last certified gap."""
+        return self._gaps[-1]
+
+    @property
     def history(self) -> History:
         table = np.array(self._changes)
         return History(np.array(self._gaps), table[:, 0], table[:, 1])
@@ -64,11 +70,13 @@ class Stopping:
         """Take the least and greatest change of the backup of v, and decide."""
         magnitude = max(float(v.max()), -float(v.min()))
         self.shifts = self._contraction.shifts(least, greatest, magnitude)
-        gap = self._contraction.gap(self.shifts)
+        gap = self._contraction.gap(self.shifts, magnitude)
         self._gaps.append(gap)
         self._changes.append((least, greatest))
-        if gap < _WORTHWHILE * self._best:
-            self._best, self._best_at = gap, len(self._gaps)
+        reach = max(abs(self.shifts[0]), abs(self.shifts[1]))
+        if gap < _WORTHWHILE * self._best or reach < _WORTHWHILE * self._nearest:
+            self._best_at = len(self._gaps)
+            self._best, self._nearest = min(gap, self._best), min(reach, self._nearest)
         floor = self._contraction.floor(magnitude)
         if gap <= self._tol:
             self.reason = "tolerance"
@@ -80,3 +88,15 @@ class Stopping:
             self.reason = "cancelled"
         elif len(self._gaps) >= self._max_iterations:
             self.reason = "iteration limit"
+
+
+def check_stopping(tol: float, max_iterations: int, cancel: NDArray[np.uint8] | None) -> None:
+    """Raise MDPError unless a solver can stop by these rules."""
+    if not tol >= 0 or not math.isfinite(tol):
+        raise MDPError(f"tol is {tol!r}; the certified gap to reach must be a finite number, 0 or more")
+    if max_iterations < 1:
+        raise MDPError(f"max_iterations is {max_iterations}; at least one is needed")
+    if cancel is not None and not (
+        isinstance(cancel, np.ndarray) and cancel.dtype == np.uint8 and cancel.shape == (1,)
+    ):
+        raise MDPError("cancel must be a numpy array of dtype uint8 and shape (1,): np.zeros(1, dtype=np.uint8)")

@@ -10,7 +10,7 @@ import numpy as np
 from rlbook.tabular.bellman import backup_kernel, kernel_arguments, value_vector
 from rlbook.tabular.certificate import Contraction
 from rlbook.tabular.solution import Solution
-from rlbook.tabular.stopping import DEFAULT_TOLERANCE, Stopping
+from rlbook.tabular.stopping import DEFAULT_TOLERANCE, Stopping, check_stopping
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -30,10 +30,12 @@ def value_iteration(
 
     tol: target for the certified gap, in units of return, not negative. initial_values: (S,), zeros by default.
     cancel: a uint8 flag, shape (1,), polled after each sweep. At discount 1 episodes must end under every policy.
-    Raises MDPError for values out of range or where no bound exists.
+    Raises MDPError for values out of range or where no bound exists, and Cancelled where the flag is set before
+    there is any.
     """
     started = time.perf_counter()
-    contraction = Contraction.of(mdp)
+    check_stopping(tol, max_iterations, cancel)
+    contraction = Contraction.of(mdp, cancel)
     stopping = Stopping(contraction, tol, max_iterations, cancel)
     v = np.zeros(mdp.n_states) if initial_values is None else value_vector(mdp, initial_values)
     tv = np.empty_like(v)

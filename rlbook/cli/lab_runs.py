@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlbook.errors import ParameterError
 from rlbook.lab import Context, Lab
-from rlbook.parameters import Parameters, controls
+from rlbook.parameters import Parameters
 from rlbook.running import judge, run_lab, seed_list
 from rlbook.running import preview as preview_lab
 
@@ -44,16 +44,13 @@ class LabRun:
 def parameters_from(lab: Lab[Any, Any], settings: Sequence[str]) -> Parameters:
     """The lab's parameters from texts "name=value" on top of its first canonical set; raises ParameterError."""
     values: dict[str, Any] = {}
-    choices = {
-        control.name: {str(choice): choice for choice in control.choices} for control in controls(lab.Parameters)
-    }
     for text in settings:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not equals or not name:
             raise ParameterError(f"--set {text!r} is not of the form name=value; write it like --set discount=0.9")
         if name in values:
             raise ParameterError(f"--set {name} is given twice, as {values[name]} and as {value}; give it once")
-        values[name] = choices.get(name, {}).get(value, value)
+        values[name] = value
     return lab.parse(values)  # type: ignore[no-any-return]
 
 

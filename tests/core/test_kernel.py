@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from rlbook.environments import make
 from rlbook.kernel import all_kernels, cache_folder, kernel_sources_digest
@@ -89,6 +90,49 @@ def test_a_cache_that_cannot_be_written_is_replaced_by_a_temporary_one(tmp_path)
 
 def test_cache_folder_carries_the_digest():
     assert cache_folder().name == kernel_sources_digest() or "rlbook-kernels-" in cache_folder().name
+
+
+@pytest.mark.parametrize("order", [("serial", "parallel"), ("parallel", "serial")])
+def test_serial_and_parallel_versions_do_not_share_a_cache_entry(order, tmp_path):
+    """Prevents Numba from loading whichever version was compiled first for both: a crash, or one core for ever."""
+    code = """
+        import numpy as np
+        from rlbook.environments import make
+        from rlbook.tabular.bellman import backup_{0}, kernel_arguments
+        mdp = make("chain")
+        v, tv, greedy = np.zeros(5), np.empty(5), np.empty(5, dtype=np.int64)
+        backup_{0}(*kernel_arguments(mdp), v, tv, greedy)
+        print(sum(backup_{0}.dispatcher.stats.cache_hits.values()))
+    """
+    hits = [run_python(textwrap.dedent(code).format(v), RLBOOK_CACHE=str(tmp_path)) for v in (*order, *order)]
+    assert hits == ["0", "0", "1", "1"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_gets_a_sentence_instead_of_a_dead_process():
+    """Prevents the end of a child whose parent had used parallel kernels, and a lane that stays locked in it."""
+    code = """
+        import os, warnings
+        import numpy as np
+        from rlbook.environments import make
+        from rlbook.errors import RlbookError
+        from rlbook.tabular.bellman import backup_parallel, backup_serial, kernel_arguments
+        mdp = make("chain")
+        def run(backup):
+            backup(*kernel_arguments(mdp), np.zeros(5), np.empty(5), np.empty(5, dtype=np.int64))
+        run(backup_parallel)
+        warnings.simplefilter("ignore")
+        child = os.fork()
+        if child == 0:
+            run(backup_serial)
+            try:
+                run(backup_parallel)
+            except RlbookError as error:
+                os._exit(7 if "spawn" in str(error) else 1)
+            os._exit(2)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    assert run_python(code) == "7"
 
 
 def test_threads_may_enter_parallel_kernels_together():

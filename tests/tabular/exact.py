@@ -31,6 +31,23 @@ def exact_optimal_values(mdp: FiniteMDP) -> list[Fraction]:
             return values
 
 
+def exact_policy_values(mdp: FiniteMDP, weight: np.ndarray) -> list[Fraction]:
+    """The value over the rationals of a policy, one probability (a double) per pair."""
+    rows: list[dict[int, Fraction]] = []
+    rewards: list[Fraction] = []
+    for s in range(mdp.n_states):
+        row: dict[int, Fraction] = {}
+        reward = Fraction(0)
+        for i in range(mdp.state_ptr[s], mdp.state_ptr[s + 1]):
+            share = Fraction(float(weight[i]))
+            reward += share * Fraction(float(mdp.expected_reward[i]))
+            for t, p in _row(mdp, i).items():
+                row[t] = row.get(t, Fraction(0)) + share * p
+        rows.append(row)
+        rewards.append(reward)
+    return _solve(rows, rewards, Fraction(mdp.discount))
+
+
 def _row(mdp: FiniteMDP, pair: int) -> dict[int, Fraction]:
     row: dict[int, Fraction] = {}
     for k in range(mdp.row_ptr[pair], mdp.continuing_end[pair]):

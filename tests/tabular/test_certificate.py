@@ -9,11 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlbook.errors import MDPError
+from rlbook.errors import Cancelled, MDPError
 from rlbook.mdp import FiniteMDP
-from rlbook.tabular import certified_bounds, endless_states, modified_policy_iteration, value_iteration
+from rlbook.mdp_rows import from_transitions
+from rlbook.tabular import (
+    as_stochastic,
+    certified_bounds,
+    endless_states,
+    evaluate_policy,
+    modified_policy_iteration,
+    value_iteration,
+)
 
-from .exact import exact_optimal_values, small_mdp
+from .exact import exact_optimal_values, exact_policy_values, small_mdp
 
 SOLVERS = [value_iteration, modified_policy_iteration]
 DISCOUNTS = [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999]
@@ -134,3 +142,94 @@ def test_start_bounds_enclose_the_exact_average():
         exact = sum((Fraction(float(p)) * v for p, v in zip(mdp.start, truth, strict=True)), Fraction(0))
         low, high = value_iteration(mdp, 0.0).start_bounds
         assert Fraction(low) <= exact <= Fraction(high)
+
+
+def corridor(states: int, discount: float = 1.0) -> FiniteMDP:
+    """Each step costs one; the last state ends the episode."""
+    rows = [{0: [(1.0, min(s + 1, states - 1), -1.0, s == states - 1)]} for s in range(states)]
+    return from_transitions(rows, discount)
+
+
+@pytest.mark.parametrize("states", [110, 2000])
+def test_a_gap_that_rests_is_not_called_stalled(states):
+    """Prevents giving up on a corridor, whose gap rests until the news of the end has travelled through it."""
+    solution = value_iteration(corridor(states), 1e-6)
+    assert solution.reason == "tolerance"
+    assert solution.values[0] == pytest.approx(-states)
+
+
+@pytest.mark.parametrize("end", [1e-7, 1e-5])
+def test_values_that_move_as_a_whole_are_not_called_stalled(end):
+    rows = [{0: [(1.0, 0, 1.0, False)]}, {0: [(1 - end, 1, 1.0, False), (end, 1, 1.0, True)]}]
+    mdp = from_transitions(rows, 0.9999)
+    solution = value_iteration(mdp, 1e-4)
+    assert solution.reason == "tolerance"
+    assert encloses(solution.lower, exact_optimal_values(mdp), solution.upper)
+
+
+def test_long_episodes_are_certified():
+    """Prevents a refusal where a policy takes a hundred thousand steps on average."""
+    stay = 1 - 1e-5
+    mdp = from_transitions([{0: [(stay, 0, -1.0, False), (1 - stay, 0, -1.0, True)]}], 1.0)
+    solution = modified_policy_iteration(mdp, 1.0)
+    assert encloses(solution.lower, exact_optimal_values(mdp), solution.upper)
+
+
+@pytest.mark.parametrize("discount", [0.0, 0.1, 0.9])
+def test_evaluation_certifies_the_policy_itself_and_not_its_rounded_chain(discount):
+    """Prevents bounds on the induced chain, whose probabilities and rewards are rounded products."""
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        mdp = small_mdp(seed, discount, terminating=bool(seed % 2))
+        masses = 1 + rng.uniform(-9e-9, 9e-9, size=mdp.n_pairs)
+        mdp = mdp.replace(probability=mdp.probability * np.repeat(masses, np.diff(mdp.row_ptr)), policies={})
+        weight = rng.dirichlet(np.ones(4), size=mdp.n_states)[mdp.pair_state, mdp.action]
+        weight = as_stochastic(mdp, weight / np.add.reduceat(weight, mdp.state_ptr[:-1])[mdp.pair_state])
+        solution = evaluate_policy(mdp, weight)
+        assert encloses(solution.lower, exact_policy_values(mdp, weight), solution.upper), seed
+
+
+def test_what_is_called_tolerance_is_within_it():
+    """Prevents a gap that leaves the rounding of the bounds themselves out."""
+    mdp = FiniteMDP.from_dense([[[1.0]]], [[1e6]], 0.0)
+    for tol in (1e-6, 1.2e-9, 1e-10, 0.0):
+        solution = value_iteration(mdp, tol)
+        assert solution.gap <= tol or solution.reason != "tolerance"
+        assert solution.gap <= solution.history.gap[-1]
+
+
+@pytest.mark.parametrize("solve_it", [value_iteration, modified_policy_iteration, lambda m: evaluate_policy(m, [0])])
+def test_rewards_beyond_doubles_are_refused(solve_it):
+    """Prevents NaN bounds, and a refinement that never ends."""
+    mdp = FiniteMDP.from_dense([[[1.0]]], [[1e305]], 1 - 1e-9)
+    with pytest.raises(MDPError, match="divide all rewards by a constant"):
+        solve_it(mdp)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [([0.0], r"shape \(1,\)"), ([np.nan, 0.0], r"values\[0\]"), ([0.0, 1e305], r"values\[1\] is .* must not exceed")],
+)
+def test_certified_bounds_check_their_vector(values, sentence):
+    """Prevents reading beyond the end of an array."""
+    mdp = FiniteMDP.from_dense(np.full((2, 1, 2), 0.5), np.zeros((2, 1)), 0.9)
+    with pytest.raises(MDPError, match=sentence):
+        certified_bounds(mdp, values)
+
+
+def test_rows_that_sum_above_one_near_discount_one_are_named():
+    mdp = from_transitions([{0: [(1 + 9e-9, 0, 1.0, False)]}], 1 - 1e-9)
+    with pytest.raises(MDPError, match=r"discount is 0\.99.* normalise=True"):
+        value_iteration(mdp)
+
+
+@pytest.mark.parametrize("cancel", [[0], np.zeros(1, bool), np.zeros(1, np.int64), np.zeros(2, np.uint8)])
+def test_a_cancel_flag_of_another_type_is_refused(cancel):
+    """Prevents a second compiled version of the sweeps."""
+    with pytest.raises(MDPError, match="dtype uint8"):
+        modified_policy_iteration(corridor(3), cancel=cancel)
+
+
+def test_the_search_for_a_potential_can_be_cancelled():
+    with pytest.raises(Cancelled):
+        value_iteration(corridor(5000), cancel=np.ones(1, np.uint8))
