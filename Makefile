@@ -1,7 +1,7 @@
 # What to run here; `make` alone prints this list.
 # make lab needs PORT, ARGS or DIR only to differ from the usual: make lab PORT=9999 ARGS=--no-browser
 
-DIR = chapters
+DIR = my-chapters
 PYTHON =
 PORT =
 ARGS =

@@ -75,9 +75,10 @@ class Lab(ABC, Generic[P, V]):
     """Base of labs; a subclass fills in the class attributes and the four methods.
 
     `canonical` parameter sets are those whose verdicts count; under each of `controls` the claim must *not* hold, which
-    a test runs: a check that cannot fail is worth nothing. `preview_seeds` are computed while a slider moves (within
-    30 ms), `verdict_seeds` when a verdict is asked for. Results have a "seed" dimension; what a seed gives does not
-    depend on the seeds beside it, since each is stored by itself. A run must not depend on how long it takes.
+    a test runs: a check that cannot fail is worth nothing. `preview_seeds` are computed while a slider moves (choose
+    them for about 30 ms at the default parameters), `verdict_seeds` when a verdict is asked for. Results have a "seed"
+    dimension; what a seed gives does not depend on the seeds beside it, since each is stored by itself. A run must not
+    depend on how long it takes.
     """
 
     name: ClassVar[str]

@@ -74,9 +74,14 @@ def papers_of_chapter(chapter: int) -> Table:
 
     mine = {lab.name for lab in labs().values() if lab.chapter == chapter}
     rows = [row for row in atlas() if mine & set(row.labs)]
-    counted = len(rows) or "no"
+    caption = (
+        f"This chapter's labs answer to {len(rows)} of the papers in the atlas; `rlbook atlas` lists all."
+        if rows
+        else "The claims of this chapter come from textbooks and data, none from a paper of the atlas; later chapters' "
+        "do. `rlbook atlas` lists all papers and their state."
+    )
     return Table(
-        f"This chapter's labs answer to {counted} of the papers in the atlas; `rlbook atlas` lists all.",
+        caption,
         ("paper", "state", "labs"),
         tuple((row.title, row.state, ", ".join(row.labs)) for row in rows),
     )

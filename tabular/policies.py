@@ -1,8 +1,7 @@
-"""Policies of a finite MDP: how they are written, the chain that one induces, and its value."""
+"""Policies of a finite MDP: how they are written, and the chain that one induces."""
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,9 +9,6 @@ import numpy as np
 from rlbook.errors import MDPError
 from rlbook.mdp_rows import from_rows, merge_identical
 from rlbook.mdp_validation import check_policy
-from rlbook.tabular.bellman import action_values
-from rlbook.tabular.certificate import Contraction
-from rlbook.tabular.solution import History, Solution
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -85,51 +81,4 @@ def induced_chain(mdp: FiniteMDP, policy: ArrayLike) -> FiniteMDP:
         name=f"{mdp.name} under a policy",
         state_names=mdp.state_names,
         layout=mdp.layout,
-    )
-
-
-def evaluate_policy(mdp: FiniteMDP, policy: ArrayLike) -> Solution:
-    """The value of a policy by a sparse direct solve of (I - discount P) v = r, with certified bounds.
-
-    policy: as in `as_stochastic`. At discount 1 the policy's episodes must end. The solve is refined on the residual of
-    the policy's own operator, sum_a pi(a|s) q(s, a), until the bounds stop improving, so `reason` is "rounding floor".
-    """
-    import scipy.sparse as sp
-    from scipy.sparse.linalg import splu
-
-    started = time.perf_counter()
-    weight = as_stochastic(mdp, policy)
-    chain = induced_chain(mdp, weight)
-    contraction = Contraction.of_policy(mdp, weight, chain)
-    factors = splu(sp.eye_array(mdp.n_states, format="csc") - mdp.discount * sp.csc_array(chain.continuing_matrix()))
-    best = candidate = factors.solve(chain.expected_reward)
-    gaps: list[float] = []
-    changes: list[tuple[float, float]] = []
-    shifts = (-np.inf, np.inf)
-    while True:
-        change = np.add.reduceat(weight * action_values(mdp, candidate), mdp.state_ptr[:-1]) - candidate
-        least, greatest, magnitude = float(change.min()), float(change.max()), float(np.abs(candidate).max())
-        found = contraction.shifts(least, greatest, magnitude)
-        gap = contraction.gap(found, magnitude)
-        if gaps and not gap < 0.9 * gaps[-1]:
-            break
-        best, shifts = candidate, found
-        gaps.append(gap)
-        changes.append((least, greatest))
-        candidate = candidate + factors.solve(change)
-    lower, upper = contraction.bounds(best, shifts)
-    table = np.array(changes)
-    likeliest = [int(a + np.argmax(weight[a:b])) for a, b in zip(mdp.state_ptr[:-1], mdp.state_ptr[1:], strict=True)]
-    return Solution(
-        mdp=mdp,
-        method="sparse direct solve",
-        values=lower + (upper - lower) / 2,
-        lower=lower,
-        upper=upper,
-        policy=mdp.action[likeliest],
-        iterations=len(gaps),
-        seconds=time.perf_counter() - started,
-        tolerance=0.0,
-        reason="rounding floor",
-        history=History(np.array(gaps), table[:, 0], table[:, 1]),
     )

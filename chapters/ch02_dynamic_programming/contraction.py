@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from rlbook.environments import make
-from rlbook.figures.grid import grid_axes, grid_of, grid_traces, strip_layout
+from rlbook.figures.grid import grid_axes, grid_of, grid_traces
 from rlbook.figures.style import BLUE, GREY, ORANGE, VERMILION, axis, layout, translucent
 from rlbook.lab import Context, Lab
 from rlbook.mdp import FiniteMDP
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
     import xarray as xr
 
-World = Literal["rooms", "cliff", "frozen-lake", "river"]
+World = Literal["grid", "cliff", "frozen-lake", "river"]
 
 _WORLDS: dict[str, tuple[str, bool]] = {  # catalogue name, and whether it takes a slip
-    "rooms": ("gridworld", True),
+    "grid": ("gridworld", True),
     "cliff": ("cliff", False),
     "frozen-lake": ("frozenlake-8x8", False),
     "river": ("riverswim", False),
@@ -38,9 +38,9 @@ _NEARLY_ONE = 0.99999  # the greedy policy at this discount is Blackwell optimal
 
 
 class ContractionParameters(Parameters):
-    world: World = Field("rooms", description="the MDP; 'river' never ends an episode")
+    world: World = Field("grid", description="the MDP; 'river' never ends an episode")
     discount: float = Field(0.9, ge=0.0, le=1.0, description="discount factor of the return")
-    slip: float = Field(0.2, ge=0.0, le=0.8, description="chance that a move in 'rooms' goes sideways instead")
+    slip: float = Field(0.2, ge=0.0, le=0.8, description="chance that a move in 'grid' goes sideways instead")
     sweeps: int = Field(40, ge=5, le=120, description="number of sweeps to show")
 
 
@@ -133,12 +133,13 @@ class ValueIterationContraction(Lab[ContractionParameters, ContractionView]):
         y["domain"] = [0.0, 1.0]
         distance = result["distance"].values
         sweep = result["sweep"].values
-        drawn = _positive(distance[view.start])
-        predicted = _positive(distance[view.start, 0] * parameters.discount ** sweep.astype(float))
+        relative = distance / distance[:, :1]  # each start against its own first error, so that one bound serves all
+        drawn = _positive(relative[view.start])
+        predicted = _positive(parameters.discount ** sweep.astype(float))
         if len(distance) > 1:
-            traces.append(_band(sweep, distance))
+            traces.append(_band(sweep, relative))
         traces += [
-            _line(sweep, predicted, "at most: discount^k x first", ORANGE, dash="dash"),
+            _line(sweep, predicted, "at most: discount^k", ORANGE, dash="dash"),
             _line(sweep, drawn, "largest error", BLUE),
             {
                 "type": "scatter",
@@ -159,7 +160,7 @@ class ValueIterationContraction(Lab[ContractionParameters, ContractionView]):
                 yaxis=y,
                 xaxis2=axis("sweep k", domain=[0.68, 1.0], anchor="y2"),
                 yaxis2=axis(
-                    "largest error, units of return",
+                    "largest error / first error",
                     type="log",
                     domain=[0.0, 1.0],
                     anchor="x2",
@@ -175,11 +176,12 @@ class ValueIterationContraction(Lab[ContractionParameters, ContractionView]):
 
     def alt_text(self, result: xr.Dataset, view: ContractionView) -> str:
         parameters = self.parameters_of(result)
-        error = float(result["distance"].values[view.start, view.sweep])
+        error = result["distance"].values[view.start]
         return (
             f"A grid with the values of the {parameters.world} world after {view.sweep} sweeps of value iteration, "
-            f"beside the largest error over states against sweeps on a log scale: it is {error:.3g} here, and the "
-            f"dashed line falls by the discount {parameters.discount:g} each sweep."
+            f"beside the largest error over states, relative to the first, against sweeps on a log scale: "
+            f"{error[view.sweep]:.3g} in units of return here, {error[0]:.3g} before the first sweep; the dashed line "
+            f"falls by the discount {parameters.discount:g} each sweep."
         )
 
     def verdict(self, result: xr.Dataset) -> Verdict:
@@ -192,11 +194,7 @@ class ValueIterationContraction(Lab[ContractionParameters, ContractionView]):
             note = (
                 f"Starting vector {int(result['seed'][where['seed']])} breaks the bound at sweep "
                 f"{int(result['step'][where['step']])}"
-                + (
-                    ": without discounting or an end, values grow by the gain at each sweep"
-                    if _endless(parameters)
-                    else ""
-                )
+                + (": without discounting or an end, values go on growing" if _endless(parameters) else "")
             )
         return Verdict(
             claim=self.claim,
@@ -223,8 +221,7 @@ def world_mdp(parameters: ContractionParameters) -> FiniteMDP:
 
 @lru_cache(maxsize=64)
 def _undiscounted(name: str, options: tuple[tuple[str, float], ...]) -> FiniteMDP:
-    mdp = make(name, **dict(options))
-    return mdp if mdp.layout else mdp.replace(layout=strip_layout(mdp.n_states, ((0, -1), (0, 1))))
+    return make(name, **dict(options))
 
 
 @lru_cache(maxsize=64)

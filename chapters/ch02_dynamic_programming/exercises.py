@@ -19,7 +19,10 @@ def _backup(answer: Any) -> str:
         raise Hint("Give the function itself: exercise(my_backup), without calling it.")
     for mdp in (make("garnet", states=12, actions=3, branching=4, seed=5, discount=0.8), make("gridworld")):
         v = np.linspace(-1.0, 2.0, mdp.n_states)
-        got = np.asarray(answer(mdp, v.copy()), dtype=float)
+        answered = answer(mdp, v.copy())
+        if answered is ... or answered is None:
+            raise Hint("Replace the dots in your function by the backup, and run the cell again.")
+        got = np.asarray(answered, dtype=float)
         right = bellman_backup(mdp, v)[0]
         if got.shape != right.shape:
             raise Hint(f"Return one value per state: shape ({mdp.n_states},), not {got.shape}.")

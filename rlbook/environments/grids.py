@@ -64,10 +64,11 @@ def _walled_map(size: int) -> str:
 
 
 @environment("gridworld-4x4", "Sutton & Barto's 4x4 gridworld: -1 per move until one of two corners")
-def gridworld_4x4(*, discount: Discount = 1.0) -> FiniteMDP:
+def gridworld_4x4(*, discount: Discount = 0.99) -> FiniteMDP:
     """Sutton & Barto, *Reinforcement Learning: An Introduction* (2nd ed., 2018), Example 4.1; undiscounted there.
 
-    The two shaded corners, one terminal state in the book, are two states here.
+    A policy may walk into a wall for ever, so the default is a discount under which every solver certifies. The two
+    shaded corners, one terminal state in the book, are two states here.
     """
     text = "G...\n....\n....\n...G"
     return from_text(text, discount, step_reward=-1.0, legend={"G": Cell(terminal=True)}, name="gridworld-4x4")
@@ -99,8 +100,11 @@ def gridworld_5x5(*, discount: Discount = 0.9) -> FiniteMDP:
 
 
 @environment("cliff", "Sutton & Barto's cliff walk: -1 per move, -100 and back to the start for a fall")
-def cliff(*, discount: Discount = 1.0) -> FiniteMDP:
-    """Sutton & Barto (2018), Example 6.6; undiscounted there. Cliff cells are no states: nobody ever stays in one."""
+def cliff(*, discount: Discount = 0.99) -> FiniteMDP:
+    """Sutton & Barto (2018), Example 6.6; undiscounted there. Cliff cells are no states: nobody ever stays in one.
+
+    The default discount is one under which every solver certifies, since a policy may walk into a wall for ever.
+    """
     rows, columns, start, goal = 4, 12, (3, 0), (3, 11)
     cells = [(r, c) for r in range(rows) for c in range(columns) if r < rows - 1 or c in (start[1], goal[1])]
     number = {cell: state for state, cell in enumerate(cells)}
@@ -131,9 +135,12 @@ def cliff(*, discount: Discount = 1.0) -> FiniteMDP:
 def windy(
     *,
     king_moves: Annotated[bool, Field(description="whether diagonal moves are allowed (Exercise 6.9)")] = False,
-    discount: Discount = 1.0,
+    discount: Discount = 0.99,
 ) -> FiniteMDP:
-    """Sutton & Barto (2018), Example 6.5 and Exercise 6.9; undiscounted there. The wind is that of the column left."""
+    """Sutton & Barto (2018), Example 6.5 and Exercise 6.9; undiscounted there. The wind is that of the column left.
+
+    The default discount is one under which every solver certifies, since a policy may walk into a wall for ever.
+    """
     rows, columns, start, goal = 7, len(WIND), (3, 0), (3, 7)
     arrows, names = (KING_ARROWS, KING_NAMES) if king_moves else (ARROWS, ACTION_NAMES)
     outcomes: Outcomes = []

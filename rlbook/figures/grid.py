@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -225,10 +224,3 @@ def _number(value: float) -> str:
     if abs(value) >= 100:
         return f"{value:.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
-
-
-def strip_layout(states: int, moves: Sequence[tuple[int, int]]) -> GridLayout:
-    """A layout that draws a chain of states as one row; `moves` are the arrows of its actions."""
-    from rlbook.mdp import GridLayout
-
-    return GridLayout(1, states, tuple(range(states)), (), tuple(moves))

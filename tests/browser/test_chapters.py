@@ -70,7 +70,7 @@ def expected(discount: float, sweep: int) -> tuple[np.ndarray, np.ndarray]:
     cells[list(mdp.layout.cell)] = result["values"].values[0, sweep]
     truth, _ = exact_values(mdp)
     errors = np.abs(result["values"].values[0] - truth).max(axis=1)
-    return cells.reshape(mdp.layout.rows, mdp.layout.columns), errors
+    return cells.reshape(mdp.layout.rows, mdp.layout.columns), errors / errors[0]
 
 
 def assert_drawn(lab: LabPage, discount: float, sweep: int) -> None:

@@ -9,12 +9,16 @@ import time
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from nbclient import NotebookClient
 
 import rlbook.chapters
+from rlbook.environments import make
 from rlbook.exercise import Exercise
+from rlbook.figures.grid import terminal_states
 from rlbook.registry import labs
+from rlbook.tabular import bellman_backup
 
 FOLDERS = sorted(path for path in Path(next(iter(rlbook.chapters.__path__))).glob("ch[0-9][0-9]_*") if path.is_dir())
 SECONDS = 60
@@ -96,3 +100,20 @@ def test_notebook_runs_top_to_bottom_in_time(folder, tmp_path, monkeypatch):
         for output in cell.get("outputs", []):
             assert output.output_type != "error"
             assert output.get("name") != "stderr", output.get("text")
+
+
+def test_the_news_of_the_goal_travels_one_cell_per_sweep():
+    """Prevents a sentence of chapter 02 that counts states which only paid for their own steps."""
+    mdp = make("gridworld", slip=0.2, discount=0.9, step_reward=0.0)
+    layout = mdp.layout
+    assert layout is not None
+    place = np.array([divmod(cell, layout.columns) for cell in layout.cell])
+    ends = place[terminal_states(mdp)]
+    away = (
+        np.abs(place[:, None, :] - ends[None, :, :]).sum(axis=2).min(axis=1)
+    )  # cells to the nearest end, walls or not
+    v = np.zeros(mdp.n_states)
+    for sweep in (1, 2, 3):
+        v = bellman_backup(mdp, v)[0]
+        assert away[np.flatnonzero(v)].max() <= sweep
+    assert 4 <= np.count_nonzero(v) <= 12

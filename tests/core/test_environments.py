@@ -16,6 +16,7 @@ from rlbook.environments import catalogue, find, make, parse_call, registry
 from rlbook.environments.registry import environment
 from rlbook.errors import MissingExtraError, ParameterError, RlbookError, UnknownNameError
 from rlbook.mdp import FiniteMDP
+from rlbook.tabular import solve
 
 NAMES = [entry.name for entry in catalogue()]
 # The data of this one is an optional extra; its own tests skip where it is missing.
@@ -203,3 +204,10 @@ def test_listing_draws_in_neither_compiler_nor_old_gym():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("entry", catalogue(), ids=lambda entry: entry.name)
+def test_every_entry_can_be_solved_as_it_comes(entry):
+    """Prevents a catalogue that `rlbook solve` refuses at an entry's own default discount."""
+    solution = solve(entry.make(), 1e-6)
+    assert solution.reason == "tolerance"

@@ -55,7 +55,7 @@ def test_gridworld_5x5_has_the_values_of_figures_3_2_and_3_5():
 
 def test_gridworld_4x4_has_the_values_of_figure_4_1():
     """Prevents a reward missing from the last step. Sutton & Barto (2018), figure 4.1, k = infinity."""
-    mdp = make("gridworld-4x4")
+    mdp = make("gridworld-4x4", discount=1.0)
     printed = [[0, -14, -20, -22], [-14, -18, -20, -20], [-20, -20, -18, -14], [-22, -20, -14, 0]]
     np.testing.assert_allclose(policy_value(mdp, uniform(mdp)).reshape(4, 4), printed, atol=1e-9)
 
@@ -92,7 +92,7 @@ def test_gamblers_fair_game_gives_every_policy_the_same_value():
 @pytest.mark.parametrize(("king_moves", "steps"), [(False, 15), (True, 7)])
 def test_windy_takes_as_many_steps_as_the_book_says(king_moves, steps):
     """Prevents wind in the wrong direction or from the wrong column. Sutton & Barto (2018), ex. 6.5: 15 steps."""
-    mdp = make("windy", king_moves=king_moves)
+    mdp = make("windy", king_moves=king_moves, discount=1.0)
     assert mdp.start @ optimal_value(mdp, 60) == -steps
     # The number of steps is the same with the wind from above, so one move is looked at.
     windy_cell, one_up_and_right, right = 3 * 10 + 3, 2 * 10 + 4, 1
@@ -101,7 +101,7 @@ def test_windy_takes_as_many_steps_as_the_book_says(king_moves, steps):
 
 def test_cliffs_best_way_is_along_the_edge():
     """Prevents a fall from ending the episode. Sutton & Barto (2018), example 6.6: 13 steps along the cliff."""
-    mdp = make("cliff")
+    mdp = make("cliff", discount=1.0)
     assert mdp.start @ optimal_value(mdp, 60) == -13
     start = int(np.argmax(mdp.start))
     assert mdp.transitions(start, 1) == [(1.0, start, -100.0, False)]
