@@ -29,6 +29,11 @@ def explain(lines, version):
             f"network and `pip config list`, or name a Python from {dotted(OLDEST)} to {dotted(NEWEST_TESTED)} with "
             "PYTHON=/path/to/python"
         )
+    if "ResolutionImpossible" in text or "conflicting dependencies" in text:
+        return (
+            f"the pinned versions in constraints.txt do not fit Python {dotted(version)}; name another Python with "
+            "PYTHON=/path/to/python, or change the pin that .venv/setup.log names"
+        )
     if "Permission denied" in text:
         return f"some files may not be written ({last_error(lines)}); check who owns the clone, then run again"
     return f"the set-up failed ({last_error(lines)}); the whole story is in .venv/setup.log"

@@ -17,7 +17,7 @@ try:
     import jax
     import jax.numpy as jnp
 except ImportError as error:
-    raise MissingExtraError("JAX with Equinox", "deep") from error
+    raise MissingExtraError("JAX with Equinox", "deep", "jax equinox") from error
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray

@@ -28,8 +28,8 @@ class UnknownNameError(RlbookError):
 class MissingExtraError(RlbookError):
     """An optional dependency is not installed."""
 
-    def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} is not installed; run: pip install 'rlbook[{extra}]'")
+    def __init__(self, what: str, extra: str, packages: str) -> None:
+        super().__init__(f"{what} is not installed; run: pip install {packages}; rlbook's extra [{extra}] brings it")
 
 
 class Cancelled(Exception):

@@ -21,10 +21,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from numbers import Real
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +42,8 @@ class GridLayout:
     """Where states lie on a grid, for drawing.
 
     `cell[s]` is the flat index (row * columns + column) of state s, or -1 where it has none; `walls` are the flat
-    indices of wall cells; row 0 is drawn at the top. `action_arrows` maps action labels to (d_row, d_column).
+    indices of wall cells; row 0 is drawn at the top. `action_arrows` maps action labels to (d_row, d_column). `marks`
+    names further cells that hold no state, such as a cliff, as (flat index, word).
     """
 
     rows: int
@@ -49,6 +51,7 @@ class GridLayout:
     cell: tuple[int, ...]
     walls: tuple[int, ...] = ()
     action_arrows: tuple[tuple[int, int], ...] = ()
+    marks: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +62,8 @@ class FiniteMDP:
     continuing_end: int64 (pairs,). next_state: int32 (transitions,). probability: float64 (transitions,), positive.
     expected_reward: float64 (pairs,), in units of reward. discount: in [0, 1]. start: float64 (S,), sums to 1.
     reward: float64 (transitions,) where the reward varies within some row, else None (then every transition of a pair
-    pays `expected_reward`). All arrays are read-only and contiguous.
+    pays `expected_reward`). policies: named stochastic policies, float64 (pairs,), in a mapping that cannot be changed.
+    All arrays are read-only and contiguous.
     """
 
     state_ptr: NDArray[np.int64]
@@ -76,7 +80,7 @@ class FiniteMDP:
     state_names: tuple[str, ...] | None = None
     action_names: tuple[str, ...] | None = None
     layout: GridLayout | None = None
-    policies: dict[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
+    policies: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         from rlbook.mdp_validation import validate
@@ -86,14 +90,16 @@ class FiniteMDP:
             if isinstance(value, np.ndarray):
                 object.__setattr__(self, item.name, _owned(value))
         policies = {label: _owned(np.asarray(policy, dtype=np.float64)) for label, policy in self.policies.items()}
-        object.__setattr__(self, "policies", policies)
+        object.__setattr__(self, "policies", MappingProxyType(policies))
         if isinstance(self.discount, Real):  # one type, so that equal discounts have equal fingerprints
             object.__setattr__(self, "discount", float(self.discount))
         validate(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Unpickled arrays are writable, which kernels would compile for a second time; building again freezes them.
-        return type(self), tuple(getattr(self, item.name) for item in fields(self))
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        values["policies"] = dict(self.policies)  # a read-only view of a dictionary cannot be pickled
+        return type(self), tuple(values.values())
 
     # --- building: thin doors to the modules that do the work ---
 

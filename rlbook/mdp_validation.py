@@ -214,7 +214,8 @@ def _check_layout(layout: GridLayout, n_states: int) -> None:
     if len(layout.cell) != n_states:
         raise MDPError(f"layout places {len(layout.cell)} states, but there are {n_states}; give each a cell, or -1")
     cells = layout.rows * layout.columns
-    for what, places, lowest in (("cell", layout.cell, -1), ("walls", layout.walls, 0)):
+    marked = tuple(place for place, _ in layout.marks)
+    for what, places, lowest in (("cell", layout.cell, -1), ("walls", layout.walls, 0), ("marks", marked, 0)):
         outside = [place for place in places if not lowest <= place < cells]
         if outside:
             raise MDPError(f"layout.{what} holds {outside[0]}; cells are {lowest} to {cells - 1}")

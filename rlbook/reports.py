@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rlbook.registry import find_lab, labs
-from rlbook.verdict import Status
-
-SIGNS: dict[Status, str] = {"holds": "✓", "fails": "✗", "inconclusive": "?"}
+from rlbook.verdict import SIGNS
 
 
 @dataclass(frozen=True)
@@ -21,6 +19,8 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
     def _repr_html_(self) -> str:
+        if not self.rows:
+            return f"<p>{html.escape(self.caption)}</p>"
         head = "".join(f"<th scope='col' style='text-align:left'>{html.escape(cell)}</th>" for cell in self.header)
         body = "".join(
             "<tr>" + "".join(f"<td style='text-align:left'>{html.escape(cell)}</td>" for cell in row) + "</tr>"
@@ -29,6 +29,8 @@ class Table:
         return f"<table><caption>{html.escape(self.caption)}</caption><tr>{head}</tr>{body}</table>"
 
     def __repr__(self) -> str:
+        if not self.rows:
+            return self.caption
         widths = [max(len(cell) for cell in column) for column in zip(self.header, *self.rows, strict=True)]
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -58,13 +60,13 @@ def is_it_true(*names: str) -> Table:
                         role,
                         _changes(lab.Parameters().model_dump(), parameters.model_dump()),
                         f"{SIGNS[verdict.status]} {verdict.status}",
-                        f"{verdict.estimate:.4g}",
-                        _rule(verdict.relation, verdict.threshold),
+                        f"{verdict.estimate:.6g}",
+                        verdict.rule,
                         str(verdict.n),
-                        "as it should be" if as_hoped else "NOT as it should be",
+                        "yes" if as_hoped else "NO",
                     )
                 )
-    header = ("lab", "role", "parameters", "verdict", "measured", "claimed", "seeds", "")
+    header = ("lab", "role", "parameters", "verdict", "measured", "claimed", "seeds", "as hoped?")
     return Table("Is it true? Computed now, or loaded from your run store.", header, tuple(rows))
 
 
@@ -93,9 +95,3 @@ def _changes(defaults: dict[str, object], chosen: dict[str, object]) -> str:
 
 def _listed(parts: Iterable[str]) -> str:
     return ", ".join(parts)
-
-
-def _rule(relation: str, threshold: float | Sequence[float]) -> str:
-    if isinstance(threshold, (int, float)):
-        return f"{relation} {threshold:g}"
-    return f"{relation} {threshold[0]:g} to {threshold[1]:g}"

@@ -155,12 +155,12 @@ class ValueIterationContraction(Lab[ContractionParameters, ContractionView]):
         return go.Figure(
             data=traces,
             layout=layout(
-                title={"text": f"Sweep {view.sweep} of {parameters.sweeps}, discount {parameters.discount:g}"},
+                title={"text": _title(result, view, parameters)},
                 xaxis=x,
                 yaxis=y,
                 xaxis2=axis("sweep k", domain=[0.68, 1.0], anchor="y2"),
                 yaxis2=axis(
-                    "largest error / first error",
+                    "distance to h / first" if _endless(parameters) else "largest error / first error",
                     type="log",
                     domain=[0.0, 1.0],
                     anchor="x2",
@@ -194,7 +194,12 @@ class ValueIterationContraction(Lab[ContractionParameters, ContractionView]):
             note = (
                 f"Starting vector {int(result['seed'][where['seed']])} breaks the bound at sweep "
                 f"{int(result['step'][where['step']])}"
-                + (": without discounting or an end, values go on growing" if _endless(parameters) else "")
+                + (
+                    ": without discounting or an end there is no v*, values go on growing, and their distance to the "
+                    "relative values h of the average-reward equation grows too"
+                    if _endless(parameters)
+                    else ""
+                )
             )
         return Verdict(
             claim=self.claim,
@@ -261,6 +266,11 @@ def _allowance(mdp: FiniteMDP, values: np.ndarray, uncertainty: float) -> float:
     longest = int(np.max(np.diff(mdp.row_ptr)))
     magnitude = float(np.abs(mdp.expected_reward).max()) + float(np.abs(values).max())
     return rounding_factor(longest + 4) * magnitude + 2.0 * uncertainty
+
+
+def _title(result: xr.Dataset, view: ContractionView, parameters: ContractionParameters) -> str:
+    text = f"Sweep {view.sweep} of {parameters.sweeps}, discount {parameters.discount:g}"
+    return text if result["distance"].values[view.start, view.sweep] > 0 else f"{text}: no error left"
 
 
 def _endless(parameters: ContractionParameters) -> bool:

@@ -215,7 +215,8 @@ def _per_seed(numbers: list[float], seeds: Sequence[int]) -> np.ndarray:
 def _state_traces(result: xr.Dataset) -> list[dict[str, object]]:
     values = result["values"].values[:, :-3]  # the last three states are terminal
     order = np.argsort(values[POLICIES.index("optimal")])
-    looks = zip(POLICIES, values, _COLOURS, ("markers", "markers", "lines"), strict=True)
+    modes, symbols = ("markers", "markers", "lines"), ("circle", "cross-thin-open", "circle")
+    looks = zip(POLICIES, values, _COLOURS, modes, symbols, strict=True)
     return [
         {
             "type": "scatter",
@@ -223,12 +224,12 @@ def _state_traces(result: xr.Dataset) -> list[dict[str, object]]:
             "x": np.arange(1, len(order) + 1),
             "y": row[order],
             "name": name,
-            "marker": {"size": 4, "color": colour},
+            "marker": {"size": 5, "color": colour, "symbol": symbol},
             "line": {"color": colour, "width": 3},
             "customdata": order,
             "hovertemplate": f"{name}, state %{{customdata}}: %{{y:.3f}}<extra></extra>",
         }
-        for name, row, colour, mode in looks
+        for name, row, colour, mode, symbol in looks
     ]
 
 
@@ -236,6 +237,6 @@ def _state_layout(discount: float) -> dict[str, object]:
     return layout(
         title={"text": f"Value of every patient state, discount {discount:g}"},
         xaxis=axis("states, from the worst to the best under the optimal policy"),
-        yaxis=axis("value (probability of survival at discount 1)"),
+        yaxis=axis("value: probability of survival" if discount == 1 else "discounted value"),
         margin={"l": 60, "r": 20, "t": 80, "b": 50},
     )

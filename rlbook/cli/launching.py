@@ -35,6 +35,8 @@ def jupyter_arguments(folder: Path, port: int | None, browser: bool, extra: Sequ
         f"--ServerApp.root_dir={folder.resolve()}",
         "--ServerApp.answer_yes=True",
         "--Application.log_level=WARN",
+        # Otherwise JupyterLab asks, over the first figure, whether it may fetch news.
+        "--LabApp.news_url=None",
     ]
     if (folder / FIRST_NOTEBOOK).is_file():
         arguments.append(f"--LabApp.default_url=/lab/tree/{FIRST_NOTEBOOK}")

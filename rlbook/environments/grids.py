@@ -127,7 +127,13 @@ def cliff(*, discount: Discount = 0.99) -> FiniteMDP:
         start=np.eye(len(cells))[number[start]],
         state_names=[f"({row}, {column})" for row, column in cells],
         action_names=ACTION_NAMES,
-        layout=GridLayout(rows, columns, cell=tuple(r * columns + c for r, c in cells), action_arrows=ARROWS),
+        layout=GridLayout(
+            rows,
+            columns,
+            cell=tuple(r * columns + c for r, c in cells),
+            action_arrows=ARROWS,
+            marks=tuple(((rows - 1) * columns + c, "cliff") for c in range(start[1] + 1, goal[1])),
+        ),
     )
 
 

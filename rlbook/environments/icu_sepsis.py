@@ -67,4 +67,4 @@ def _data_file() -> Path:
     for file in files:
         if file.name == "dynamics.npz" and (path := Path(str(file.locate()))).is_file():
             return path
-    raise MissingExtraError("the data of ICU-Sepsis", "data")
+    raise MissingExtraError("the data of ICU-Sepsis", "data", "icu-sepsis")

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rlbook.errors import MDPError
-from rlbook.figures.style import GREY, VALUES_SCALE
+from rlbook.figures.style import GREY, VALUES_SCALE, VERMILION
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rlbook.mdp import FiniteMDP, GridLayout
 
-_ROOM_FOR_NUMBERS = 30.0  # pixels of a cell's width, below which four characters cannot be read
+_ROOM_FOR_NUMBERS = 20.0  # pixels of a cell's width, below which no number can be read
+_ROOM_FOR_DECIMALS = 30.0  # below which two decimals are too many
 
 _ANGLES = {(-1, 0): 0, (-1, 1): 45, (0, 1): 90, (1, 1): 135, (1, 0): 180, (1, -1): 225, (0, -1): 270, (-1, -1): 315}
 
@@ -88,7 +89,8 @@ def grid_traces(
     drawn = np.flatnonzero(placed & ~np.isin(np.arange(mdp.n_states), terminal))
     if numbers:
         shade = (values[drawn] - low) / (high - low)
-        traces.append(_numbers(grid, cells[drawn], values[drawn], shade, size, arrows, axes))
+        text = [_number(v, width / grid.columns) for v in values[drawn]]
+        traces.append(_numbers(grid, cells[drawn], text, shade, size, arrows, axes))
     if policy is not None and arrows:
         traces.append(_arrows(grid, cells[drawn], np.asarray(policy)[drawn], size, numbers, axes))
     return traces
@@ -131,6 +133,23 @@ def _blocks(
                 "yaxis": axes[1],
             }
         )
+    if grid.marks:
+        places = [cell for cell, _ in grid.marks]
+        drawn.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "x": [cell % grid.columns for cell in places],
+                "y": [cell // grid.columns for cell in places],
+                "marker": {"symbol": "x-thin", "size": size, "line": {"width": 2, "color": VERMILION}},
+                "hovertext": [word for _, word in grid.marks],
+                "hoverinfo": "text",
+                "name": grid.marks[0][1],
+                "showlegend": True,
+                "xaxis": axes[0],
+                "yaxis": axes[1],
+            }
+        )
     ends = [int(s) for s in terminal if cells[s] >= 0]
     if ends:
         pays = [_entrance_reward(mdp, s, terminal) for s in ends]
@@ -158,13 +177,15 @@ def _entrance_reward(mdp: FiniteMDP, state: int, terminal: NDArray[np.int64]) ->
     rewards = mdp.reward if mdp.reward is not None else np.repeat(mdp.expected_reward, np.diff(mdp.row_ptr))
     source = np.repeat(mdp.pair_state, np.diff(mdp.row_ptr))
     paid = np.unique(rewards[(mdp.next_state == state) & ~np.isin(source, terminal)])
-    return f"{paid[0]:+g}" if len(paid) == 1 else "end"
+    if len(paid) != 1:
+        return "end"
+    return f"{paid[0]:+g}" if paid[0] else "0"
 
 
 def _numbers(
     grid: GridLayout,
     cells: NDArray[np.int64],
-    values: NDArray[np.float64],
+    text: list[str],
     shade: NDArray[np.float64],
     size: float,
     above: bool,
@@ -176,7 +197,7 @@ def _numbers(
         "mode": "text",
         "x": cells % grid.columns,
         "y": cells // grid.columns - (0.2 if above else 0.0),
-        "text": [_number(v) for v in values],
+        "text": text,
         "textfont": {"size": size, "color": ["#111111" if dark > 0.5 else "#FFFFFF" for dark in shade]},
         "hoverinfo": "skip",
         "showlegend": False,
@@ -217,10 +238,13 @@ def _arrows(
     }
 
 
-def _number(value: float) -> str:
-    """A value short enough for a cell."""
+def _number(value: float, room: float) -> str:
+    """A value short enough for a cell of `room` pixels."""
+    size, narrow = abs(value), room < _ROOM_FOR_DECIMALS
     if value == 0:
         return "0"
-    if abs(value) >= 100:
+    if size >= 9999.5:
+        return f"{value / 1000:.0f}k"
+    if size >= 99.95 or (narrow and size >= 9.95):
         return f"{value:.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    return f"{value:.1f}" if narrow or size >= 9.995 else f"{value:.2f}"

@@ -13,16 +13,18 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlbook.atomic_files import write_atomically
+from rlbook.command_line import command_for
 from rlbook.errors import RlbookError
 from rlbook.figures.html_page import PAGE
 from rlbook.parameters import Control, controls
+from rlbook.verdict import SIGNS
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
     from rlbook.verdict import Verdict
 
 MAX_FRAMES = 400
-
-_SYMBOLS = {"holds": "✓", "fails": "✗", "inconclusive": "?"}
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def page(lab: Lab[Any, Any], result: xr.Dataset, verdict: Verdict | None = None)
         verdict=_badge(verdict),
         thinned=_thinned(shown),
         parameters=_parameter_rows(lab, result),
-        command=text(_command(lab, result)),
+        command=text(command_for(lab, lab.parameters_of(result), result.sizes["seed"])),
         made=text(f"rlbook {__version__}, {result.sizes['seed']} seeds"),
         style=_resource("page.css"),
         script=_resource("page.js"),
@@ -195,7 +195,7 @@ def _badge(verdict: Verdict | None) -> str:
         return '<p class="verdict">No verdict was asked for.</p>'
     status = verdict.status
     return (
-        f'<p class="verdict {status}"><strong><span aria-hidden="true">{_SYMBOLS[status]}</span> {status}</strong> '
+        f'<p class="verdict {status}"><strong><span aria-hidden="true">{SIGNS[status]}</span> {status}</strong> '
         f"{_text(verdict.sentence().partition(': ')[2])} ({_text(verdict.interval_kind)})</p>"
     )
 
@@ -218,24 +218,6 @@ def _parameter_rows(lab: Lab[Any, Any], result: xr.Dataset) -> str:
         f"<td>{_text(control.description)}</td></tr>"
         for control in controls(lab.Parameters)
     )
-
-
-def _command(lab: Lab[Any, Any], result: xr.Dataset) -> str:
-    values = lab.parameters_of(result)
-    chosen = (f"--set {name}={_shell(value)}" for name, value in _differing(values, lab.parse()))
-    return " ".join(["rlbook run", lab.name, *chosen])
-
-
-def _differing(values: Any, usual: Any) -> Iterator[tuple[str, Any]]:
-    for name in type(values).model_fields:
-        if getattr(values, name) != getattr(usual, name):
-            yield name, getattr(values, name)
-
-
-def _shell(value: Any) -> str:
-    import shlex
-
-    return shlex.quote(str(value))
 
 
 def _text(value: object) -> str:

@@ -151,7 +151,7 @@
         draw();
       }
       function tell(playing) {
-        button.textContent = playing ? "⏸" : "▶";
+        button.textContent = playing ? "II" : "▶";
         button.setAttribute("aria-label", `${playing ? "Pause" : "Play"} ${axis.label}`);
       }
       function pause() {

@@ -18,7 +18,6 @@ BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, YELLOW = (
     "#CC79A7",
     "#F0E442",
 )
-SERIES = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW)
 GREY = "#8A8A8A"  # legible on white and on near-black
 VALUES_SCALE = "Cividis"  # perceptually even, and safe for colour-blind readers
 

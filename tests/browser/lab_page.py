@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, WebSocke
 ARTIFACTS = Path(__file__).resolve().parents[2] / ".artifacts"
 FIGURE = ".jp-NotebookPanel .rlbook-figure"
 SLIDER = ".jp-NotebookPanel .noUi-handle"
+LIGHT = "JupyterLab Light"
 _TIMEOUT_MS = 60_000
 
 # Cells run before the kernel is connected are lost without a word, although the page already calls it idle.
@@ -181,6 +182,8 @@ def open_lab_page(browser: Browser, server_url: str, notebook: str) -> Iterator[
     try:
         # A workspace of its own: JupyterLab would reopen the tabs of the last visit.
         lab = LabPage(context.new_page(), f"{server_url}/lab/workspaces/{uuid.uuid4().hex}/tree/{notebook}")
+        if lab.page.evaluate("() => document.body.dataset.jpThemeName") != LIGHT:
+            lab.set_theme(LIGHT)  # the server remembers the theme of whoever was here before
         try:
             yield lab
         finally:

@@ -94,7 +94,7 @@ def test_notebook_runs_top_to_bottom_in_time(folder, tmp_path, monkeypatch):
     took = time.monotonic() - started
     assert took < SECONDS
     said = json.dumps([cell.get("outputs", []) for cell in notebook.cells])
-    assert "NOT as it should be" not in said
+    assert "<td style='text-align:left'>NO</td>" not in said
     assert "Traceback" not in said
     for cell in notebook.cells:
         for output in cell.get("outputs", []):

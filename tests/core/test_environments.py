@@ -162,13 +162,14 @@ def test_missing_data_is_listed_with_the_way_to_get_it(monkeypatch):
 
     @environment("far-away", "Somewhere else")
     def far_away(*, discount: registry.Discount = 0.9) -> FiniteMDP:
-        raise MissingExtraError("its data", "data")
+        raise MissingExtraError("its data", "data", "some-package")
 
     assert registry._registered["far-away"].describe() == {
         "name": "far-away",
         "states": None,
         "actions": None,
-        "summary": "Somewhere else (its data is not installed; run: pip install 'rlbook[data]')",
+        "summary": "Somewhere else (its data is not installed; run: pip install some-package; "
+        "rlbook's extra [data] brings it)",
     }
 
 

@@ -84,7 +84,7 @@ def test_discount_is_a_parameter_and_the_data_is_read_once(mdp):
 def test_without_its_package_the_way_to_get_it_is_told(monkeypatch, files):
     """Prevents an ImportError, or a traceback about a missing file, for an optional extra."""
     monkeypatch.setattr(icu_sepsis.metadata, "files", lambda _: files)
-    with pytest.raises(MissingExtraError, match=r"ICU-Sepsis is not installed; run: pip install 'rlbook\[data\]'"):
+    with pytest.raises(MissingExtraError, match=r"ICU-Sepsis is not installed; run: pip install icu-sepsis"):
         icu_sepsis._data_file()
 
 
@@ -105,4 +105,4 @@ def test_without_its_package_it_is_still_listed(monkeypatch):
     finally:
         registry._sizes.cache_clear()
     assert (described["states"], described["actions"]) == (None, None)
-    assert "rlbook[data]" in described["summary"]
+    assert "pip install icu-sepsis" in described["summary"]

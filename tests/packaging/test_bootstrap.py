@@ -112,7 +112,7 @@ def pretender(folder: Path, before: str) -> Path:
 def test_make_lab_passes_port_and_arguments_on(made: Clone) -> None:
     """Prevents: `make lab PORT=9999 ARGS=--no-browser` that ignores either."""
     code, said, _ = made.make("lab", "PORT=9999", "ARGS=--no-browser")
-    assert (code, said.strip()) == (0, "rlbook lab --dir chapters --port 9999 -- --no-browser")
+    assert (code, said.strip()) == (0, "rlbook lab --dir my-chapters --port 9999 -- --no-browser")
 
 
 def test_a_second_start_runs_no_pip_and_is_quick(made: Clone) -> None:
