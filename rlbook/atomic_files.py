@@ -7,14 +7,18 @@ import re
 import secrets
 import socket
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 _SUFFIX = ".part"
 _DAY = 86400.0
 
 
-def write_atomically(target: Path, content: bytes, partial: Path | None = None) -> None:
-    """Put `content` at `target`, replacing what is there; whoever is killed on the way leaves `target` as it was.
+@contextmanager
+def replacing(target: Path, partial: Path | None = None) -> Iterator[IO[bytes]]:
+    """A stream whose content takes the place of `target` when the block ends; after an error `target` is as it was.
 
     partial: the folder of the unfinished file, on the same disk as `target`; None means the target's own. Raises
     OSError, after removing the unfinished file.
@@ -23,13 +27,30 @@ def write_atomically(target: Path, content: bytes, partial: Path | None = None) 
     unfinished = folder / f"{_host()}-{os.getpid()}-{secrets.token_hex(8)}{_SUFFIX}"
     try:
         with open(unfinished, "xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+            yield stream
+            _sync(stream)
         os.replace(unfinished, target)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def write_atomically(target: Path, content: bytes, partial: Path | None = None) -> None:
+    """Put `content` at `target`, replacing what is there; whoever is killed on the way leaves `target` as it was.
+
+    partial, errors: see `replacing`.
+    """
+    with replacing(target, partial) as stream:
+        stream.write(content)
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Put several files in place, each atomically, and none before all of them are on the disk; raises OSError."""
+    with ExitStack() as opened:
+        for target, content in contents.items():
+            stream = opened.enter_context(replacing(target))
+            stream.write(content)
+            _sync(stream)
 
 
 def sync_folder(folder: Path) -> None:
@@ -52,6 +73,11 @@ def sweep(folder: Path) -> None:
         except OSError:
             # Another process swept it first, or it belongs to somebody else: not this reader's concern.
             continue
+
+
+def _sync(stream: IO[bytes]) -> None:
+    stream.flush()
+    os.fsync(stream.fileno())
 
 
 def _abandoned(path: Path) -> bool:

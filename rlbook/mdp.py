@@ -261,7 +261,7 @@ class FiniteMDP:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of everything that makes two MDPs equal: arrays and discount, not names or layout."""
+        """SHA-256 of everything that makes two MDPs equal: discount and arrays, but not names, layout or policies."""
         digest = hashlib.sha256(repr(self.discount).encode())
         for item in fields(self):
             value = getattr(self, item.name)

@@ -98,20 +98,25 @@ def from_csr(
 ) -> FiniteMDP:
     """Build an MDP from a sparse matrix with one row per state-action pair; the caller's arrays are copied.
 
-    transition: scipy sparse matrix or array (pairs, S) of next-state probabilities. reward: (pairs,), or (nonzeros,)
+    transition: scipy sparse matrix or array (pairs, S) of next-state probabilities. reward: (pairs,), or (entries,)
     in the order of the matrix's stored entries (per pair where both fit); -inf marks the pair as infeasible. state,
     action: integers (pairs,), the pair of each row, ordered by state and then action; without them the row of (s, a)
-    is s * A + a, with A = pairs / S. terminated: booleans per stored entry. Raises MDPError naming the first offending
-    entry.
+    is s * A + a, with A = pairs / S. terminated: booleans (entries,). Arrays per entry need a matrix in CSR format,
+    whose entries are taken as they stand: putting another format in order by rows moves and merges them. Raises
+    MDPError naming the first offending entry.
     """
     import scipy.sparse
 
     if not scipy.sparse.issparse(transition):
         raise MDPError(f"transition is a {type(transition).__name__}; give a scipy sparse matrix, or use from_dense")
-    matrix = transition if transition.format == "csr" else transition.tocsr()
-    pairs, states = matrix.shape
-    if states < 1 or pairs < states:
-        raise MDPError(f"transition has shape {matrix.shape}; give one row per pair and one column per state")
+    if transition.ndim != 2 or transition.shape[1] < 1 or transition.shape[0] < transition.shape[1]:
+        raise MDPError(f"transition has shape {transition.shape}; give one row per pair and one column per state")
+    pairs, states = transition.shape
+    paid = as_numbers(reward, "reward")
+    stops = None if terminated is None else np.asarray(terminated, dtype=bool)
+    if transition.format != "csr":
+        _refuse_entries_out_of_order(transition.format, paid if paid.shape != (pairs,) else None, stops)
+    matrix = transition.tocsr()
     if (state is None) != (action is None):
         raise MDPError("state and action must be given together: they say which pair each row of transition is")
     if state is None or action is None:
@@ -127,16 +132,12 @@ def from_csr(
         if np.any(np.diff(row_state) < 0):
             first = int(np.flatnonzero(np.diff(row_state) < 0)[0]) + 1
             raise MDPError(f"state[{first}] is {row_state[first]} after {row_state[first - 1]}; order rows by state")
-    paid = as_numbers(reward, "reward")
     entries = len(matrix.data)
     if paid.shape not in ((pairs,), (entries,)):
         raise MDPError(f"reward has shape {paid.shape}; give ({pairs},) per pair or ({entries},) per stored entry")
     _refuse_nan_and_plus_infinity(paid)
-    stops = None
-    if terminated is not None:
-        stops = np.asarray(terminated, dtype=bool)
-        if stops.shape != (entries,):
-            raise MDPError(f"terminated has shape {stops.shape}; give one flag per stored entry, ({entries},)")
+    if stops is not None and stops.shape != (entries,):
+        raise MDPError(f"terminated has shape {stops.shape}; give one flag per stored entry, ({entries},)")
     row_ptr = matrix.indptr.astype(np.int64)
     next_state, probability = matrix.indices, np.array(matrix.data, dtype=np.float64)
     if np.any(paid == -np.inf):
@@ -167,6 +168,18 @@ def from_csr(
         action_names=action_names,
         layout=layout,
     )
+
+
+def _refuse_entries_out_of_order(
+    format: str, reward: NDArray[np.float64] | None, terminated: NDArray[np.bool_] | None
+) -> None:
+    for name, per_entry in (("reward", reward), ("terminated", terminated)):
+        if per_entry is not None:
+            raise MDPError(
+                f"{name} has shape {per_entry.shape}, but transition is in {format} format, whose entries have no "
+                f"order by rows; convert it with .tocsr() first and give {name} in its order"
+                + (", or one reward per pair" if name == "reward" else "")
+            )
 
 
 def _indices(values: ArrayLike, length: int, limit: int, name: str) -> NDArray[np.int64]:

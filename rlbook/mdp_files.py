@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rlbook.atomic_files import replacing
 from rlbook.errors import MDPError
 from rlbook.mdp import FiniteMDP, GridLayout
 from rlbook.npz_reading import MAX_BYTES, NUMBERS_AND_TEXT, NpzFile
@@ -69,7 +69,8 @@ def save(mdp: FiniteMDP, path: str | os.PathLike[str]) -> None:
     # A link is followed, so that what it points to is replaced and not the link.
     target = Path(os.path.realpath(path))
     try:
-        _write_atomically(target, arrays)
+        with replacing(target) as stream:
+            np.savez(stream, allow_pickle=False, **arrays)
     except OSError as error:
         raise MDPError(f"file {str(path)!r} cannot be written: {error.strerror or error}") from None
 
@@ -84,9 +85,9 @@ def load(
     """Read a file that `save` wrote, or a plain `.npz` with P and R.
 
     discount: overrides the file's, and is needed where it has none. normalise: rescale the rows of a plain file to sum
-    to 1. max_bytes: the most memory that the file's arrays may take together. Nothing in the file is executed. Raises
-    MDPError with a sentence where the file is missing, foreign, cut short, damaged, of another version, or describes no
-    MDP.
+    to 1. max_bytes: the most that the file's arrays may take together, as stored; 1 GiB unless raised. Nothing in the
+    file is executed. Raises MDPError with a sentence where the file is missing, foreign, cut short, damaged, too large,
+    of another version, or describes no MDP.
     """
     with NpzFile(path, max_bytes) as file:
         if "format" not in file and ("P" not in file or "R" not in file):
@@ -210,6 +211,7 @@ def _layout(content: Mapping[str, Any] | None) -> GridLayout | None:
         cell=tuple(_whole(place) for place in content["cell"]),
         walls=tuple(_whole(place) for place in content["walls"]),
         action_arrows=tuple((_whole(down), _whole(right)) for down, right in content["action_arrows"]),
+        marks=tuple((_whole(place), _text(word)) for place, word in content.get("marks", ())),
     )
 
 
@@ -217,16 +219,3 @@ def _whole(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError
     return value
-
-
-def _write_atomically(target: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
-    try:
-        with open(temporary, "xb") as stream:
-            np.savez(stream, allow_pickle=False, **arrays)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -26,7 +26,7 @@ from rlbook.errors import MDPError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MAX_BYTES = 8 * 2**30
+MAX_BYTES = 2**30  # room for tens of millions of transitions, and not enough to bring a laptop down
 MAX_HEADER_BYTES = 10_000
 MOST_NAMES_LISTED = 20
 MAX_INFLATION = 1032  # the most that deflate can expand a byte to (zlib's technical details)
@@ -42,8 +42,8 @@ _CHUNK = 2**20
 class NpzFile:
     """The arrays of one `.npz`, checked before they are read; a context manager.
 
-    path: a regular file. max_bytes: the most that all arrays read from it together may take in memory. Raises MDPError
-    with a sentence for whatever is wrong with the file.
+    path: a regular file. max_bytes: the most that all arrays read from it may take together, as stored. Raises
+    MDPError with a sentence for whatever is wrong with the file.
     """
 
     def __init__(self, path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> None:
@@ -59,6 +59,7 @@ class NpzFile:
             raise self._error("is not an .npz file, or is cut short; save it again") from None
         except OSError as error:
             raise self._error(f"cannot be read: {error.strerror}") from None
+        self._claimed = sum(member.file_size for member in self._zip.infolist())
         self._members: dict[str, zipfile.ZipInfo] = {}
         for member in self._zip.infolist():
             key = member.filename.removesuffix(".npy")
@@ -119,7 +120,8 @@ class NpzFile:
             raise self._error(f"says that {key!r} has shape {shape}, which does not fit its size; save it again")
         if size > self._left:
             raise self._error(
-                f"needs more than {self._max_bytes} bytes of memory for its arrays; if you trust it, raise max_bytes"
+                f"needs more than {self._max_bytes} bytes of memory for its arrays; if you trust it, raise max_bytes, "
+                f"as in Python: FiniteMDP.load(path, max_bytes={self._claimed})"
             )
         if size > most:
             raise self._error(f"has {size} bytes at {key!r}, where at most {most} make sense")

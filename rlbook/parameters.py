@@ -37,7 +37,7 @@ class Parameters(BaseModel):
             if name not in known:
                 raise ParameterError(f"parameter {name!r} is unknown; {suggest(name, known)}")
         try:
-            return cls(**{name: _as_choice(value, known[name].annotation) for name, value in values.items()})
+            return cls(**{name: _from_text(value, known[name].annotation) for name, value in values.items()})
         except ValidationError as error:
             raise ParameterError(_sentence(error)) from None
 
@@ -150,10 +150,14 @@ def _bounds(metadata: list[Any], whole: bool) -> tuple[float | None, float | Non
     return max(lows, default=None), min(highs, default=None)
 
 
-def _as_choice(value: Any, annotation: Any) -> Any:
-    """A choice that is written as text, as commands do, where the choices are not text."""
+def _from_text(value: Any, annotation: Any) -> Any:
+    """None or a choice that is written as text, as commands do, where neither is text; other values as they are."""
     kind = _without_none(annotation)
-    if isinstance(value, str) and get_origin(kind) is Literal:
+    if not isinstance(value, str):
+        return value
+    if value == "None" and kind is not annotation:
+        return None
+    if get_origin(kind) is Literal:
         return next((choice for choice in get_args(kind) if str(choice) == value), value)
     return value
 

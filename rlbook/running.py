@@ -70,17 +70,42 @@ def judge(
     With fewer seeds than the lab's verdict budget it is marked as a preview.
     """
     chosen, wanted = _parameters(lab, parameters), seed_list(lab, seeds)
+    if (origin := _provenance(lab)) is not None:
+        store = store or RunStore()
+        if (known := store.get_verdict(_verdict_key(lab, chosen, wanted, origin))) is not None:
+            return known
+    return run_and_judge(lab, chosen, wanted, store=store, context=context)[1]
+
+
+def run_and_judge(
+    lab: Lab[Any, Any],
+    parameters: Chosen = None,
+    seeds: Seeds = None,
+    *,
+    store: RunStore | None = None,
+    context: Context | None = None,
+) -> tuple[xr.Dataset, Verdict]:
+    """A result and the verdict on it, each seed computed at most once even where nothing can be stored.
+
+    Arguments and errors as in `run_lab`, verdict as in `judge`. A cancel between the run and its verdict raises
+    Cancelled, too; the seeds are stored by then.
+    """
+    chosen, wanted = _parameters(lab, parameters), seed_list(lab, seeds)
+    context = context or Context()
     key = None
+    # Before the run: a verdict must not be kept under sources that were edited in the meantime.
     if (origin := _provenance(lab)) is not None:
         store = store or RunStore()
         key = _verdict_key(lab, chosen, wanted, origin)
-        if (known := store.get_verdict(key)) is not None:
-            return known
-    verdict = lab.verdict(run_lab(lab, chosen, wanted, store=store, context=context))
-    verdict = verdict.model_copy(update={"preview": len(wanted) < lab.verdict_seeds})
-    if store is not None and key is not None:
+    result = run_lab(lab, chosen, wanted, store=store, context=context)
+    context.check()
+    if store is None or key is None:
+        return result, _judged(lab, result)
+    verdict = store.get_verdict(key)
+    if verdict is None:
+        verdict = _judged(lab, result)
         store.put_verdict(key, verdict)
-    return verdict
+    return result, verdict
 
 
 def stored_verdict(lab: Lab[Any, Any], parameters: Chosen = None, *, store: RunStore | None = None) -> Verdict | None:
@@ -111,6 +136,11 @@ def seed_list(lab: Lab[Any, Any], seeds: Seeds = None) -> list[int]:
     if not chosen or min(chosen) < 0 or len(set(chosen)) < len(chosen) or chosen != list(seeds):
         raise ParameterError(f"seeds is {list(seeds)}; give a number of seeds, or distinct whole numbers >= 0")
     return chosen
+
+
+def _judged(lab: Lab[Any, Any], result: xr.Dataset) -> Verdict:
+    few = result.sizes["seed"] < lab.verdict_seeds
+    return lab.verdict(result).model_copy(update={"preview": few})
 
 
 def _parameters(lab: Lab[Any, Any], parameters: Chosen) -> Parameters:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -11,6 +13,8 @@ from rlbook.errors import RlbookError
 
 Status = Literal["holds", "fails", "inconclusive"]
 Relation = Literal["<=", ">=", "within"]
+
+SIGNS: Mapping[Status, str] = MappingProxyType({"holds": "✓", "fails": "✗", "inconclusive": "?"})
 
 
 class Source(BaseModel):
@@ -76,15 +80,19 @@ class Verdict(BaseModel):
             return self.threshold
         return (-math.inf, self.threshold) if self.relation == "<=" else (self.threshold, math.inf)
 
+    @property
+    def rule(self) -> str:
+        """What was claimed of the statistic, for example "<= 0.9" or "within [0.3, 0.7]"; ASCII, as terminals need."""
+        if isinstance(self.threshold, tuple):
+            return f"within [{self.threshold[0]:.6g}, {self.threshold[1]:.6g}]"
+        return f"{self.relation} {self.threshold:.6g}"
+
     def sentence(self) -> str:
         """One line for a terminal or a badge: status, measured value, threshold, n."""
-        if isinstance(self.threshold, tuple):
-            rule = f"within [{self.threshold[0]:.6g}, {self.threshold[1]:.6g}]"
-        else:
-            rule = f"{self.relation} {self.threshold:.6g}"
         low, high = self.interval
         seeds = f"n = {self.n}{' (preview)' if self.preview else ''}"
-        text = f"{self.status}: {self.statistic} = {self.estimate:.6g} [{low:.6g}, {high:.6g}], claimed {rule}; {seeds}"
+        measured = f"{self.statistic} = {self.estimate:.6g} [{low:.6g}, {high:.6g}]"
+        text = f"{self.status}: {measured}, claimed {self.rule}; {seeds}"
         return f"{text}. {self.note}" if self.note else text
 
     def to_json(self) -> dict[str, object]:

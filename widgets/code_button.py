@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets
 
+from rlbook.command_line import command_for
 from rlbook.errors import RlbookError
 from rlbook.lab import Lab
 from rlbook.parameters import Parameters, View
@@ -44,15 +44,6 @@ figure
 """
     # The command line knows registered labs only.
     return f"{code}\n# On the command line:\n# {command_for(lab, parameters, seeds)}\n" if registered else code
-
-
-def command_for(lab: Lab[Any, Any], parameters: Parameters, seeds: int) -> str:
-    """The command line that runs a lab with these parameters and that many seeds."""
-    words = ["rlbook", "run", lab.name]
-    for name, value in parameters.model_dump().items():
-        if value is not None:
-            words += ["--set", f"{name}={value}"]
-    return shlex.join([*words, "--seeds", str(seeds)])
 
 
 def _is_registered(lab: Lab[Any, Any]) -> bool:

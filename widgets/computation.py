@@ -102,14 +102,11 @@ class Computation:
     def _compute(self) -> Shown:
         lab, parameters = self._lab, self._parameters
         # The run store and its file formats are slow to import, and importing this package must not wait for them.
-        from rlbook.running import judge, preview, run_lab
+        from rlbook.running import preview, run_and_judge
 
         if self._kind == "preview":
             return Shown(parameters, preview(lab, parameters, self._context))
-        result = run_lab(lab, parameters, lab.verdict_seeds, store=self._store, context=self._context)
-        self._context.check()
-        # The seeds come from the store now, unless the lab is one that cannot be stored.
-        verdict = judge(lab, parameters, lab.verdict_seeds, store=self._store)
+        result, verdict = run_and_judge(lab, parameters, store=self._store, context=self._context)
         return Shown(parameters, result, verdict=verdict)
 
     def _partial(self, partial: xr.Dataset) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -30,8 +30,18 @@ CANCELLED = "Cancelled: the figure still shows the last finished result."
 class Screen(ProgressBar, Protocol):
     """Where an exploration shows itself; called from changing threads, each method from one thread at a time."""
 
-    def draw(self, figure: go.Figure, alt_text: str, allowed: Mapping[str, Sequence[Any]], view: View) -> None:
-        """Show a figure, and let the view's controls follow what the result allows."""
+    def draw(
+        self,
+        figure: go.Figure,
+        alt_text: str,
+        allowed: Mapping[str, Sequence[Any]],
+        view: View,
+        moved_since: Callable[[], bool],
+    ) -> None:
+        """Show a figure, and let the view's controls follow what the result allows.
+
+        moved_since: whether the reader asks for another view by now, whose drawing will come.
+        """
 
     def judge(self, shown: Shown) -> None:
         """Show the verdict of a result."""
@@ -60,6 +70,7 @@ class Exploration:
         self._parameters = parameters
         self._asked = parameters.model_dump()
         self._wish: dict[str, Any] = dict(looks or {})
+        self._wishes = 0
         self._newest = 0
         self._shown: Shown | None = None
         self._shown_number = 0
@@ -90,7 +101,10 @@ class Exploration:
 
     def start(self) -> None:
         """Compute and draw the first result in the calling thread, so that executed notebooks always hold it."""
-        self._computation("preview", self._number(), live=False).run()
+        with self._lock:
+            self._newest += 1
+            first = self._computation("preview", self._newest, live=False)
+        first.run()
         self._draw()
 
     def change(self, values: Mapping[str, Any]) -> None:
@@ -99,37 +113,41 @@ class Exploration:
             self._asked |= values
             try:
                 self._parameters = self.lab.parse(self._asked)
-                problem = ""
             except RlbookError as error:
                 problem = str(error)
-        if problem:
-            self._number()
-            self._computing.cancel()
-            self._complain("run", problem)
-        else:
-            self._submit("preview")
+                self._stop()
+                number = self._newest
+            else:
+                self._submit("preview")
+                return
+        self._complain("run", problem, number)
 
     def look(self, values: Mapping[str, Any]) -> None:
         """Change the view: redraws and never re-runs."""
         with self._lock:
             self._wish |= values
+            self._wishes += 1
         self._redraw()
 
     def forget_view(self) -> None:
         """Look again where the lab's declaration looks."""
         with self._lock:
             self._wish.clear()
+            self._wishes += 1
         self._redraw()
 
     def judge(self) -> None:
         """Compute the verdict with its full budget of seeds, kept in the run store."""
-        self._submit("verdict")
+        with self._lock:
+            self._submit("verdict")
 
     def cancel(self) -> None:
         """Stop the work; what is shown stays."""
-        self._number()
-        if self._computing.cancel():
-            self._complain("run", CANCELLED)
+        with self._lock:
+            stopped = self._stop()
+            number = self._newest
+        if stopped:
+            self._complain("run", CANCELLED, number)
 
     def view(self) -> View:
         """The view that is shown: what the reader asked for, moved to the nearest that the result has."""
@@ -149,16 +167,15 @@ class Exploration:
         self._computing.close()
         self._drawing.close()
 
-    def _number(self) -> int:
-        with self._lock:
-            self._newest += 1
-            return self._newest
-
+    # Called with the lock held: of two callbacks at once, the later number must not be overtaken, nor may an older
+    # cancel hit a newer run.
     def _submit(self, kind: Kind) -> None:
-        # Numbering and submitting are one step: of two callbacks at once, the later number must not be overtaken.
-        with self._lock:
-            self._newest += 1
-            self._computing.submit(self._computation(kind, self._newest))
+        self._newest += 1
+        self._computing.submit(self._computation(kind, self._newest))
+
+    def _stop(self) -> bool:
+        self._newest += 1
+        return self._computing.cancel()
 
     def _computation(self, kind: Kind, number: int, *, live: bool = True) -> Computation:
         def deliver(shown: Shown) -> None:
@@ -184,13 +201,18 @@ class Exploration:
 
     def _draw(self) -> None:
         with self._lock:
-            shown, wish = self._shown, dict(self._wish)
+            shown, wish, wishes = self._shown, dict(self._wish), self._wishes
         if shown is None:
             return
+
+        def moved_since() -> bool:
+            return self._wishes != wishes
+
         try:
             view = self.lab.make_view(shown.result, wish)
             allowed = self.lab.all_view_values(shown.result)
-            self._screen.draw(self.lab.figure(shown.result, view), self.lab.alt_text(shown.result, view), allowed, view)
+            figure, alt_text = self.lab.figure(shown.result, view), self.lab.alt_text(shown.result, view)
+            self._screen.draw(figure, alt_text, allowed, view, moved_since)
             if shown.verdict is None and not shown.partial:
                 shown = self._judged(shown)
             self._screen.judge(shown)

@@ -114,14 +114,15 @@ class Explorer(ipywidgets.VBox):
     def look(self, **values: Any) -> None:
         """Change view parameters, as the view controls do; raises ParameterError for unknown names."""
         view = self.lab.View.parse({**self.view.model_dump(), **values})
-        self._exploration.look(values)
+        # Written first: were the drawing already over, nothing would mend what a newer result does not offer.
         self._screen.write_views(view if self.result is None else self.lab.make_view(self.result, view.model_dump()))
+        self._exploration.look(values)
 
     def reset(self) -> None:
         """Go back to the lab's first canonical parameters and first view."""
-        self._exploration.forget_view()
         if self.result is not None:
             self._screen.write_views(self.lab.make_view(self.result))
+        self._exploration.forget_view()
         self.set(**self.lab.canonical[0].model_dump())
 
     def judge(self) -> None:

@@ -62,7 +62,14 @@ class LabScreen:
         """Whether the running thread is inside `quietly`."""
         return getattr(self._thread, "quiet", False)
 
-    def draw(self, figure: go.Figure, alt_text: str, allowed: Mapping[str, Sequence[Any]], view: View) -> None:
+    def draw(
+        self,
+        figure: go.Figure,
+        alt_text: str,
+        allowed: Mapping[str, Sequence[Any]],
+        view: View,
+        moved_since: Callable[[], bool],
+    ) -> None:
         """Show a figure; view controls are made at the first one and follow every later one."""
         self.figure.show(figure, alt_text=alt_text)
         self._view = view
@@ -70,7 +77,7 @@ class LabScreen:
             if not self.view_fields:
                 self._make_views(allowed, view)
             for name, field in self.view_fields.items():
-                field.follow(allowed[name], getattr(view, name))
+                field.follow(allowed[name], getattr(view, name), moved_since)
 
     def judge(self, shown: Shown) -> None:
         """Show the verdict, and put the code that makes this result behind its button."""
@@ -104,7 +111,7 @@ class LabScreen:
         self.working.layout.visibility = "hidden"
 
     def write_views(self, view: View) -> None:
-        """Move the view controls, for a reset."""
+        """Move the view controls ahead of the drawing that this view is about to get."""
         with self.quietly():
             for name, field in self.view_fields.items():
                 field.write(getattr(view, name))

@@ -7,10 +7,7 @@ from html import escape
 
 import ipywidgets
 
-from rlbook.verdict import Source, Verdict
-
-# Never the colour alone: a sign and a word say the same.
-_SIGNS = {"holds": "✓", "fails": "✗", "inconclusive": "?"}
+from rlbook.verdict import SIGNS, Source, Verdict
 
 
 class VerdictBadge(ipywidgets.HTML):
@@ -33,13 +30,14 @@ class VerdictBadge(ipywidgets.HTML):
 def verdict_html(verdict: Verdict, *, budget: int, control: bool = False) -> str:
     """A verdict as HTML, every text in it escaped; see `VerdictBadge.show` for the arguments."""
     status = verdict.status
-    chip = f'<span class="rlbook-status"><span aria-hidden="true">{_SIGNS[status]}</span> {status}</span>'
+    # Never the colour alone: a sign and a word say the same.
+    chip = f'<span class="rlbook-status"><span aria-hidden="true">{SIGNS[status]}</span> {status}</span>'
     if verdict.preview:
         chip += f'<span class="rlbook-preview">preview: {verdict.n} of {budget} seeds</span>'
     low, high = (number(bound) for bound in verdict.interval)
     measured = (
         f"{escape(verdict.statistic)} = <b>{number(verdict.estimate)}</b> "
-        f"[{low}, {high}] ({escape(verdict.interval_kind)}); claimed {_rule(verdict)}; n = {verdict.n}"
+        f"[{low}, {high}] ({escape(verdict.interval_kind)}); claimed {_typeset(verdict.rule)}; n = {verdict.n}"
     )
     notes = [verdict.note] if verdict.note else []
     if control:
@@ -55,11 +53,8 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _rule(verdict: Verdict) -> str:
-    if isinstance(verdict.threshold, tuple):
-        low, high = verdict.threshold
-        return f"within [{number(low)}, {number(high)}]"
-    return f"{'≤' if verdict.relation == '<=' else '≥'} {number(verdict.threshold)}"
+def _typeset(rule: str) -> str:
+    return rule.replace("<=", "≤").replace(">=", "≥").replace("inf", "∞")
 
 
 def _frame(status: str, chip: str, claim: str, body: str, source: Source) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -26,6 +27,8 @@ class ViewField:
     def __init__(self, control: Control, allowed: Sequence[Any], value: Any) -> None:
         self.control = control
         self._allowed = _comparable(allowed)
+        # Drawings follow in one thread while resets write in another; reentrant, for observers that write in turn.
+        self._lock = threading.RLock()
         common = {"description": label_of(control.name), "tooltip": control.description}
         self._play: ipywidgets.Play | None = None
         if control.kind == "toggle":
@@ -51,36 +54,56 @@ class ViewField:
         """Call `callback(name, value)` at each change of the widget."""
         self.widget.observe(lambda change: callback(self.control.name, change["new"]), names="value")
 
-    def follow(self, allowed: Sequence[Any], value: Any) -> None:
-        """Offer what a new result allows and stand at `value`; where nothing changed, leave the reader's hand alone."""
-        new = _comparable(allowed)
-        if new == self._allowed or self.control.kind == "toggle":
-            return
-        self._allowed = new
-        self._show_only_a_choice()
-        if self._play is None:
-            with self.widget.hold_sync():
-                self.widget.options = _options(allowed)
-                self.widget.value = value
-            return
-        ranged = [self.widget, self._play]
-        self._play.interval = _interval(len(allowed))
-        for widget in ranged:
-            limits = _range(allowed)
-            with widget.hold_sync():
-                # Limits may not cross on the way, so widen before narrowing.
-                widget.min = min(widget.min, limits["min"])
-                widget.max = max(widget.max, limits["max"])
-                widget.value = value
-                widget.min, widget.max, widget.step = limits["min"], limits["max"], limits["step"]
+    def follow(self, allowed: Sequence[Any], value: Any, moved_since: Callable[[], bool] = lambda: False) -> None:
+        """Offer what a new result allows and stand at `value`, which the figure shows.
+
+        moved_since: whether a newer view than the figure's is asked for already, so that another drawing is to come.
+        The reader's hand is then left where it is if the new result offers that value. The last drawing is always
+        followed, so that control and figure agree in the end, whatever happened on the way.
+        """
+        with self._lock:
+            new = _comparable(allowed)
+            if moved_since() and self.widget.value in new:
+                value = self.widget.value
+            if new == self._allowed or self.control.kind == "toggle":
+                self._stand_at(value)
+                return
+            self._allowed = new
+            self._show_only_a_choice()
+            if self._play is None:
+                with self.widget.hold_sync():
+                    self.widget.options = _options(allowed)
+                    self.widget.value = value
+                return
+            self._play.interval = _interval(len(allowed))
+            for widget in (self.widget, self._play):
+                _move_limits(widget, _range(allowed), value)
+
+    def write(self, value: Any) -> None:
+        """Move the control to a value; one that it no longer offers is left for the next drawing to put right."""
+        with self._lock:
+            if value in self._allowed:
+                self._stand_at(value)
+
+    def _stand_at(self, value: Any) -> None:
+        # In the kernel, the player may lag behind the page's link: it is moved only along with the slider.
+        if self.widget.value != value:
+            self.widget.value = value
+            if self._play is not None:
+                self._play.value = value
 
     def _show_only_a_choice(self) -> None:
         """A control with a single value to offer has nothing to ask; it comes back when there is more."""
         self.box.layout.display = None if len(self._allowed) > 1 else "none"
 
-    def write(self, value: Any) -> None:
-        """Move the control to a value that it offers."""
-        self.widget.value = value
+
+def _move_limits(widget: ipywidgets.IntSlider | ipywidgets.Play, limits: dict[str, int], value: int) -> None:
+    with widget.hold_sync():
+        # Limits may not cross on the way, so widen before narrowing.
+        widget.min = min(widget.min, limits["min"])
+        widget.max = max(widget.max, limits["max"])
+        widget.value = value
+        widget.min, widget.max, widget.step = limits["min"], limits["max"], limits["step"]
 
 
 def _comparable(allowed: Sequence[Any]) -> Sequence[Any]:

@@ -107,7 +107,16 @@ def _in_processes(
         try:
             for place in places:
                 # Sent as bytes: a lab that the process cannot import must not break the pool.
-                futures[pool.submit(_judged_elsewhere, pickle.dumps(jobs[place]), store.root)] = place
+                try:
+                    job = pickle.dumps(jobs[place])
+                # Whatever a lab's own state raises; the others go on.
+                except Exception as error:
+                    yield place, _outcome(jobs[place], _sentence(error))
+                    continue
+                try:
+                    futures[pool.submit(_judged_elsewhere, job, store.root)] = place
+                except BrokenProcessPool:
+                    break
             for future in as_completed(futures):
                 try:
                     found = future.result()

@@ -16,6 +16,8 @@ def open_mdp(text: str, discount: float | None = None) -> FiniteMDP:
     discount: in [0, 1]; None for the environment's or the file's own. A name of the catalogue comes before a file of
     the same name. Raises RlbookError with a sentence that says what was tried.
     """
+    if not text.strip():
+        raise RlbookError("MDP is empty; give an environment that `rlbook list` names, or the path of an .npz file")
     known = [entry.name for entry in catalogue()]
     try:
         name, parameters = parse_call(text)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlbook.atomic_files import write_atomically
+from rlbook.atomic_files import write_together
+from rlbook.cli.terminal import json_text
 from rlbook.errors import RlbookError
 from rlbook.lab import Lab
 
@@ -30,21 +30,24 @@ def prepare(folder: Path) -> None:
 def save_run(
     lab: Lab[Any, Any], result: xr.Dataset, verdict: Verdict, summary: dict[str, Any], folder: Path
 ) -> tuple[Path, Path, Path]:
-    """Write `<lab>.html`, `<lab>.nc` and `<lab>.json` into `folder`, each whole or not at all.
+    """Write `<lab>.html`, `<lab>.nc` and `<lab>.json` into `folder`, each whole, and none before all can be.
 
-    summary: the plain values of the JSON file. Returns the three paths; raises RlbookError where the folder cannot be
-    written.
+    summary: the plain values of the JSON file, which is written as `--json` prints them. Returns the three paths;
+    raises RlbookError where the folder cannot be written.
     """
-    from rlbook.figures.html import write_html
+    from rlbook.figures.html import page
 
-    page, data, judged = (folder / f"{lab.name}.{suffix}" for suffix in ("html", "nc", "json"))
+    shown, data, judged = (folder / f"{lab.name}.{suffix}" for suffix in ("html", "nc", "json"))
+    contents = {
+        shown: page(lab, result, verdict).encode(),
+        data: bytes(result.drop_encoding().to_netcdf(engine="h5netcdf")),
+        judged: (json_text(summary) + "\n").encode(),
+    }
     try:
-        write_html(lab, result, page, verdict)
-        write_atomically(data, bytes(result.drop_encoding().to_netcdf(engine="h5netcdf")))
-        write_atomically(judged, (json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+        write_together(contents)
     except OSError as error:
         raise _not_there(folder, error) from None
-    return page, data, judged
+    return shown, data, judged
 
 
 def _not_there(folder: Path, error: OSError) -> RlbookError:

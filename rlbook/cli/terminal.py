@@ -42,9 +42,14 @@ def say(text: str) -> None:
         raise SystemExit(READER_GONE) from None
 
 
+def json_text(value: Any) -> str:
+    """One JSON value, valid for every parser: infinities and NaN become text, as verdicts write them."""
+    return json.dumps(_strict(value), indent=2, ensure_ascii=False, allow_nan=False)
+
+
 def say_json(value: Any) -> None:
-    """Print one JSON value, valid for every parser: infinities and NaN become text, as verdicts write them."""
-    say(json.dumps(_strict(value), indent=2, ensure_ascii=False, allow_nan=False))
+    """Print one JSON value; see `json_text`."""
+    say(json_text(value))
 
 
 def note(text: str) -> None:

@@ -72,8 +72,9 @@ def write_html(
 ) -> Path:
     """Write the result's figures, for every combination of view values, to one HTML file; returns its path.
 
-    With more than 400 combinations the last controls are thinned evenly, and the page says so. verdict: shown as a
-    badge; None leaves it out. The file appears whole or not at all. Raises RlbookError where it cannot be written.
+    With more than 400 combinations numbers, later controls first, and then choices are thinned evenly, and the page
+    says so. verdict: shown as a badge; None leaves it out. The file appears whole or not at all. Raises RlbookError
+    where it cannot be written.
     """
     target = Path(path)
     content = page(lab, result, verdict).encode()

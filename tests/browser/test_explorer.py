@@ -123,6 +123,21 @@ def test_the_kernel_answers_during_a_long_run(lab_page: OpenNotebook) -> None:
     finish(lab)
 
 
+def test_a_lab_that_raises_at_first_is_a_sentence_on_the_page(lab_page: OpenNotebook) -> None:
+    """Defect: the cell shows a traceback, or an empty panel that says nothing, and the sliders lead nowhere."""
+    lab = lab_page([IMPORT, QUICK.replace("PowersLab()", "PowersLab(), discount=0.17")])
+    lab.run_all()
+    lab.wait_idle()
+    alert = lab.page.get_by_role("alert")
+    alert.wait_for(state="visible")
+    assert alert.inner_text() == "This lab stopped with ZeroDivisionError: division by zero"
+    lab.press(handle(lab, "Discount"), "ArrowRight", 3)
+    wait_for_bars(lab, 0.2)
+    alert.wait_for(state="hidden")
+    assert shown(lab, "Sweep") == 0
+    finish(lab)
+
+
 def test_the_badge_the_reset_and_the_code(lab_page: OpenNotebook) -> None:
     """Defect: buttons that do nothing on the page although their callbacks work in Python."""
     lab = opened(lab_page, QUICK)

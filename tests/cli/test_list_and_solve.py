@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rlbook.environments import make
+from rlbook.mdp_files import load
 
 from .conftest import Command
 
@@ -37,11 +38,15 @@ def test_list_for_people_names_labs_claims_and_environments(rlbook: Command) -> 
     assert "riverswim" in shown
 
 
-def test_solve_as_json_has_the_documented_keys_and_bounds_that_hold(rlbook: Command) -> None:
+def test_solve_as_json_has_the_documented_keys_and_bounds_that_hold(rlbook: Command, tmp_path: Path) -> None:
     """Prevents: a renamed key, or bounds that do not hold the known value 0.64 of the gambler with 75."""
-    ended = rlbook("solve", "gambler", "--json", "--tol", "1e-9", "--discount", "1")
+    gambler = make("gambler")
+    gambler.replace(start=np.eye(gambler.n_states)[75]).save(tmp_path / "with-75.npz")
+    ended = rlbook("solve", str(tmp_path / "with-75.npz"), "--json", "--tol", "1e-9", "--discount", "1")
     assert ended.code == 0
     assert list(ended.json) == SOLVE_KEYS
+    assert ended.json["lower"] <= 0.64 <= ended.json["upper"]
+    assert abs(ended.json["value_at_start"] - 0.64) <= ended.json["gap"] <= 1e-9
     solved = rlbook("solve", "frozenlake-4x4", "--discount", "0.5", "--method", "value-iteration", "--json").json
     assert (solved["discount"], solved["method"], solved["states"]) == (0.5, "value-iteration", 16)
     assert solved["lower"] <= solved["value_at_start"] <= solved["upper"]
@@ -85,6 +90,8 @@ def test_a_name_of_the_catalogue_wins_over_a_folder_of_that_name(
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
+        ([""], ["MDP is empty", "rlbook list", ".npz"]),
+        (["  "], ["MDP is empty", "rlbook list", ".npz"]),
         (["taxii"], ["'taxii'", "neither a file that exists nor an environment", "did you mean taxi"]),
         (["missing/taxi.npz"], ["neither a file that exists nor an environment", "taxi"]),
         (["garnet(states=0)"], ["garnet", "states", "0"]),
@@ -107,3 +114,14 @@ def test_foreign_and_unreadable_files_give_a_sentence(rlbook: Command, tmp_path:
     foreign.write_bytes(b"not a zip file")
     assert "foreign.npz" in rlbook("solve", str(foreign)).sentence
     assert str(tmp_path) in rlbook("solve", str(tmp_path)).sentence
+
+
+def test_a_file_too_large_for_the_limit_says_how_to_read_it(
+    rlbook: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents: an error whose way out does not exist on the command line."""
+    make("riverswim").save(tmp_path / "own.npz")
+    monkeypatch.setattr("rlbook.mdp_files.load.__kwdefaults__", {**load.__kwdefaults__, "max_bytes": 100})
+    sentence = rlbook("solve", str(tmp_path / "own.npz")).sentence
+    for part in ("own.npz", "more than 100 bytes", "in Python: FiniteMDP.load(path, max_bytes="):
+        assert part in sentence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
-from rlbook.registry import registered
+from rlbook.registry import labs, registered
 
 from ..core.fake_lab import Raising, UniformMean
 from .conftest import Command
@@ -86,9 +87,60 @@ def test_save_writes_page_data_and_verdict(rlbook: Command, tmp_path: Path) -> N
     assert "Uniform draws have mean one half." in files[0].read_text(encoding="utf-8")
     with xr.open_dataset(files[1], engine="h5netcdf") as data:
         assert data["seed"].values.tolist() == [0, 1, 2, 3]
-    import json
-
     assert json.loads(files[2].read_text(encoding="utf-8"))["estimate"] == ended.json["estimate"]
+
+
+@pytest.mark.parametrize("name", sorted(labs()))
+def test_one_seed_of_every_lab_can_be_saved(rlbook: Command, tmp_path: Path, name: str) -> None:
+    """Prevents: a traceback where one seed leaves the interval open at infinity, which JSON has no number for."""
+    ended = rlbook("run", name, "--seeds", "1", "--save", str(tmp_path / "out"), "--json")
+    assert (ended.code, ended.err) == (0, "")
+    files = {path.suffix: path for path in (tmp_path / "out").iterdir()}
+    assert sorted(files) == [".html", ".json", ".nc"]
+
+    def refuse(word: str) -> None:
+        raise ValueError(f"{word} is not JSON")
+
+    saved = json.loads(files[".json"].read_text(encoding="utf-8"), parse_constant=refuse)
+    assert saved == {key: value for key, value in ended.json.items() if key != "files"}
+    with xr.open_dataset(files[".nc"], engine="h5netcdf") as data:
+        assert data.sizes["seed"] == 1
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_a_disk_that_fills_up_leaves_the_three_files_of_before(
+    rlbook: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    """Prevents: a new page beside old data, or files that are cut short."""
+    rlbook("run", "uniform-mean", "--seeds", "3", "--save", str(tmp_path))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert len(before) == 3
+    synced, left = os.fsync, [failing]
+
+    def full(descriptor: int) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise OSError(28, "No space left on device")
+        synced(descriptor)
+
+    monkeypatch.setattr("rlbook.atomic_files.os.fsync", full)
+    ended = rlbook("run", "uniform-mean", "--preview", "--save", str(tmp_path))
+    assert "No space left on device; choose another folder" in ended.sentence
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_a_page_that_cannot_be_drawn_leaves_no_file(rlbook: Command, tmp_path: Path) -> None:
+    """Prevents: data without its page after a lab's figure has raised."""
+
+    class Undrawn(UniformMean):
+        name = "undrawn"
+
+        def alt_text(self, result: xr.Dataset, view: object) -> str:
+            raise ZeroDivisionError
+
+    with registered(Undrawn):
+        assert rlbook("run", "undrawn", "--preview", "--save", str(tmp_path / "out")).code == 70
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_saving_says_where(rlbook: Command, tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 import types
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -155,6 +157,43 @@ def test_in_processes_even_a_lab_that_dies_stops_no_other(store: RunStore) -> No
             "raising": "ZeroDivisionError: nobody divides by zero",
         }
         assert stored_verdict(UniformMean(), store=store) is not None
+
+
+class OneByOne(ProcessPoolExecutor):
+    """Takes a job only once the one before has ended, as a pool does that breaks while many labs are sent to it."""
+
+    before: Future[Any] | None = None
+
+    def submit(self, *args: Any, **kwargs: Any) -> Future[Any]:
+        if self.before is not None:
+            wait([self.before])
+        self.before = super().submit(*args, **kwargs)
+        return self.before
+
+
+@pytest.mark.usefixtures("root_importable")
+def test_a_pool_that_breaks_while_labs_are_sent_to_it_stops_no_other(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Defect: the whole atlas ends with BrokenProcessPool because its first lab died early."""
+    monkeypatch.setattr("rlbook.atlas.judging.ProcessPoolExecutor", OneByOne)
+    with registered(Deadly, UniformMean):
+        outcomes = {each.lab: each for each in run_atlas(store, chapter=90, workers=2)}
+    assert outcomes["deadly"].error == "the process that ran it died, perhaps for want of memory"
+    assert outcomes["uniform-mean"].verdict is not None
+
+
+@pytest.mark.usefixtures("root_importable")
+def test_a_lab_that_cannot_be_sent_stops_no_other(store: RunStore) -> None:
+    """Defect: a lab made inside a function ends the whole atlas with a traceback."""
+
+    class Local(UniformMean):
+        name = "local"
+
+    with registered(Local, UniformMean):
+        outcomes = {each.lab: each for each in run_atlas(store, chapter=90, workers=2)}
+    assert "Local" in (outcomes["local"].error or "")
+    assert outcomes["uniform-mean"].verdict is not None
 
 
 @pytest.mark.usefixtures("root_importable")

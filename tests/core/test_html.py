@@ -74,7 +74,7 @@ def test_a_page_is_one_file_with_everything_once(tmp_path: Path, store: RunStore
         LAB.claim,
         str(LAB.source),
         "4 seeds",
-        "rlbook run uniform-mean --set draws=5",
+        "rlbook run uniform-mean --set draws=5 --set centre=0.5 --seeds 4",
         "(preview)",
     ):
         assert words in text
@@ -218,4 +218,6 @@ def test_the_command_quotes_what_a_shell_would_split(store: RunStore) -> None:
         controls = (WordsParameters(centre=0.9),)
 
     result = run_lab(Words(), {"draws": 1, "word": "two words"}, seeds=1, store=store)
-    assert "rlbook run words --set draws=1 --set word=&#x27;two words&#x27;" in page(Words(), result)
+    assert "rlbook run words --set draws=1 --set centre=0.5 --set &#x27;word=two words&#x27; --seeds 1" in page(
+        Words(), result
+    )

@@ -51,6 +51,22 @@ def test_fields_cannot_be_assigned(mdp):
         mdp.discount = 0.5
 
 
+@pytest.mark.parametrize("how", [lambda m: m, copy.copy, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_policies_cannot_be_exchanged(mdp, how):
+    """Prevents an unchecked policy in a validated MDP, and one that appears in every copy with another discount."""
+    policies = {"half": np.full(4, 0.5)}
+    made = how(mdp.replace(policies=policies))
+    other = made.replace(discount=0.5)
+    policies["late"] = np.ones(4)
+    for one in (made, other, other.replace(name="again")):
+        with pytest.raises(TypeError):
+            one.policies["half"] = np.array([1.0, 0.0, 1.0, 0.0])
+        with pytest.raises((TypeError, AttributeError)):
+            one.policies.clear()
+        assert list(one.policies) == ["half"]
+        assert_array_equal(one.policies["half"], 0.5)
+
+
 def test_replace_neither_freezes_nor_aliases_the_callers_array(mdp):
     """Prevents `replace` from making a reader's own array read-only behind their back."""
     start = np.array([1.0, 0.0])

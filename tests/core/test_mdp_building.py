@@ -99,6 +99,43 @@ def test_csr_reward_per_pair_wins_where_both_shapes_fit():
     assert mdp.n_pairs == 2
 
 
+SHUFFLED = scipy.sparse.coo_array(([0.25, 1.0, 0.75], ([0, 1, 0], [1, 0, 0])), shape=(2, 2))
+ROW_BY_ROW = scipy.sparse.csr_array(([0.5, 0.5, 1.0], [1, 0, 1], [0, 2, 3]), shape=(2, 2))
+
+
+@pytest.mark.parametrize("make", [lambda: SHUFFLED, SHUFFLED.tocsc, SHUFFLED.tolil, SHUFFLED.tobsr, ROW_BY_ROW.tocsc])
+def test_arrays_per_entry_need_a_matrix_whose_order_is_kept(make):
+    """Prevents rewards and flags from being dealt to other transitions when a matrix is put in order by rows."""
+    matrix = make()
+    with pytest.raises(MDPError, match=r"reward has shape \(3,\).*\.tocsr\(\) first and give reward in its order"):
+        FiniteMDP.from_csr(matrix, [1.0, 2.0, 3.0], 0.9)
+    with pytest.raises(MDPError, match=rf"terminated has shape \(3,\).* is in {matrix.format} format.*\.tocsr\(\)"):
+        FiniteMDP.from_csr(matrix, [1.0, 2.0], 0.9, terminated=[True, False, False])
+
+
+@pytest.mark.parametrize("form", ["coo", "csc", "lil"])
+def test_rewards_per_pair_go_with_any_sparse_matrix(form):
+    """Prevents the refusal from reaching matrices whose order does not matter."""
+    expected = FiniteMDP.from_dense(SHUFFLED.toarray()[:, None], [[1.0], [2.0]], 0.9)
+    assert FiniteMDP.from_csr(SHUFFLED.asformat(form), [1.0, 2.0], 0.9) == expected
+
+
+def test_entries_of_one_csr_row_that_share_a_next_state_stay_apart():
+    """Prevents duplicates in a CSR matrix from being merged, by which their rewards and flags would shift."""
+    data, columns, pointer = np.array([0.25, 0.25, 0.5, 1.0]), np.array([1, 1, 0, 0]), np.array([0, 3, 4])
+    matrix = scipy.sparse.csr_array((data, columns, pointer), shape=(2, 2))
+    mdp = FiniteMDP.from_csr(matrix, [5.0, 6.0, 7.0, 8.0], 0.9, terminated=[True, False, False, False])
+    assert mdp.transitions(0, 0) == [(0.25, 1, 6.0, False), (0.5, 0, 7.0, False), (0.25, 1, 5.0, True)]
+    assert mdp.transitions(1, 0) == [(1.0, 0, 8.0, False)]
+    assert_array_equal(matrix.data, [0.25, 0.25, 0.5, 1.0])
+
+
+def test_sparse_arrays_of_another_dimension_are_refused():
+    """Prevents a vector from ending in a traceback of tuple unpacking."""
+    with pytest.raises(MDPError, match=r"transition has shape \(2,\); give one row per pair"):
+        FiniteMDP.from_csr(scipy.sparse.coo_array(np.ones(2)), [1.0], 0.9)
+
+
 def test_csr_names_pairs_by_state_and_action():
     """Prevents ragged action sets from being renumbered."""
     matrix = scipy.sparse.csr_array(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]))

@@ -109,6 +109,26 @@ def test_the_limit_counts_all_arrays_together(tmp_path):
             file.read("x")
 
 
+def test_without_an_argument_the_limit_is_one_gibibyte(tmp_path):
+    """Prevents a file of two megabytes from taking gigabytes because nobody thought of a limit."""
+    start = header((2**27 + 1,))
+    path = archive(tmp_path / "x.npz", zipfile.ZIP_DEFLATED, x=start + np.random.default_rng(0).bytes(1_100_000))
+    content = bytearray(path.read_bytes())
+    at = content.index(b"PK\x01\x02") + 24
+    content[at : at + 4] = struct.pack("<I", len(start) + 2**30 + 8)
+    path.write_bytes(content)
+    refused(path, r"needs more than 1073741824 bytes .*FiniteMDP\.load\(path, max_bytes=10737419\d\d\)")
+
+
+def test_the_limit_that_the_error_names_suffices(tmp_path):
+    """Prevents a way out that ends at the same error."""
+    np.savez_compressed(tmp_path / "x.npz", P=np.ones((1, 1, 1)), R=np.zeros((1, 1)), discount=0.5)
+    with pytest.raises(MDPError, match="raise max_bytes") as caught:
+        FiniteMDP.load(tmp_path / "x.npz", max_bytes=10)
+    named = int(str(caught.value).rpartition("max_bytes=")[2].rstrip(")"))
+    assert FiniteMDP.load(tmp_path / "x.npz", max_bytes=named).n_states == 1
+
+
 def test_load_passes_the_limit_on(tmp_path):
     """Prevents the argument of `load` from being decoration."""
     np.savez(tmp_path / "x.npz", P=np.ones((1, 1, 1)), R=np.zeros((1, 1)), discount=0.5)

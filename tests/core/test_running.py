@@ -11,7 +11,7 @@ import xarray as xr
 from rlbook.errors import Cancelled, ParameterError, RlbookError
 from rlbook.lab import Context
 from rlbook.provenance import Provenance
-from rlbook.running import judge, preview, run_lab, seed_list, stored_verdict
+from rlbook.running import judge, preview, run_and_judge, run_lab, seed_list, stored_verdict
 from rlbook.store import RunStore, StoreWarning
 
 from .fake_lab import DrawsParameters, Raising, UniformMean
@@ -241,6 +241,56 @@ def test_a_verdict_is_reached_once(store: RunStore) -> None:
     UniformMean.asked.clear()
     assert judge(LAB, store=store) == verdict
     assert asked() == []
+
+
+def test_run_and_judge_gives_what_the_two_give(store: RunStore, tmp_path: Path) -> None:
+    result, verdict = run_and_judge(LAB, store=store)
+    assert asked() == list(range(12))
+    assert stored_verdict(LAB, store=store) == verdict == judge(LAB, store=RunStore(tmp_path / "other"))
+    xr.testing.assert_identical(result, run_lab(LAB, store=store))
+    assert run_and_judge(LAB, seeds=3, store=store)[1].preview
+
+
+def test_judging_a_lab_of_a_notebook_computes_once(store: RunStore) -> None:
+    """Defect: a run that cannot be stored is computed again for its verdict."""
+
+    class Mine(UniformMean):
+        name = "mine"
+
+    Mine.__module__ = "__main__"
+    result, verdict = run_and_judge(Mine(), seeds=5, store=store)
+    assert asked() == list(range(5))
+    assert (result.sizes["seed"], verdict.n, verdict.preview) == (5, 5, True)
+    assert not list(store.root.iterdir())
+
+
+def test_a_verdict_keeps_to_the_sources_that_its_run_began_with(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Defect: an edit during a long run, and the old code's verdict is stored as that of the new."""
+
+    class Edited(UniformMean):
+        name = "edited"
+
+        def run(self, parameters: DrawsParameters, seeds: Sequence[int], context: Context) -> xr.Dataset:
+            monkeypatch.setattr("rlbook.running._provenance", lambda lab: EDITED)
+            return super().run(parameters, seeds, context)
+
+    run_and_judge(Edited(), store=store)
+    assert stored_verdict(Edited(), store=store) is None
+
+
+def test_a_cancel_reaches_the_run_of_a_verdict(store: RunStore) -> None:
+    """Defect: a verdict on its way that nothing stops."""
+    cancelled = Context()
+    cancelled.cancel()
+    with pytest.raises(Cancelled):
+        run_and_judge(LAB, store=store, context=cancelled)
+    assert asked() == []
+    run_lab(LAB, store=store)
+    with pytest.raises(Cancelled):
+        run_and_judge(LAB, store=store, context=cancelled)
+    assert stored_verdict(LAB, store=store) is None
 
 
 def test_a_verdict_over_few_seeds_says_preview_and_does_not_count(store: RunStore) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
-from rlbook.verdict import Source, Verdict, combine
+from rlbook.verdict import SIGNS, Source, Status, Verdict, combine
 
 
 def verdict(**changes):
@@ -66,6 +67,41 @@ def test_status(changes, status):
 def test_a_verdict_that_means_nothing_is_refused(changes):
     with pytest.raises(ValidationError):
         verdict(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({}, "<= 1"),
+        ({"relation": ">=", "threshold": 1 / 3}, ">= 0.333333"),
+        ({"relation": "within", "threshold": (-math.inf, 0.75)}, "within [-inf, 0.75]"),
+    ],
+)
+def test_every_face_words_the_threshold_alike(changes, rule):
+    """Prevents a page, a table and a terminal from stating three rules for one claim."""
+    from rlbook.figures.html import _badge
+    from rlbook.widgets.verdict_badge import verdict_html
+
+    made = verdict(**changes)
+    assert made.rule == rule
+    shown = rule.replace("<", "&lt;").replace(">", "&gt;")
+    assert f"claimed {rule};" in made.sentence()
+    assert f"claimed {shown};" in _badge(made)
+    typeset = rule.replace("<=", "≤").replace(">=", "≥").replace("inf", "∞")
+    assert f"claimed {typeset};" in verdict_html(made, budget=20)
+
+
+def test_signs_cover_every_status_and_are_the_same_everywhere():
+    """Prevents a new status without a sign, and faces that disagree on one."""
+    from rlbook.figures.html import _badge
+    from rlbook.widgets.verdict_badge import verdict_html
+
+    assert set(SIGNS) == set(get_args(Status))
+    for threshold in (1.0, 0.5, 0.39):
+        made = verdict(threshold=threshold)
+        chip = f'<span aria-hidden="true">{SIGNS[made.status]}</span> {made.status}'
+        assert chip in _badge(made)
+        assert chip in verdict_html(made, budget=20)
 
 
 def test_one_failure_fails_and_one_open_question_leaves_open():

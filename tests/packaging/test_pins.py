@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,27 @@ def test_every_dependency_is_pinned_within_its_range() -> None:
     for requirement in map(Requirement, stated):
         if requirement.name != "rlbook":
             assert requirement.specifier.contains(Version(PINS[canonicalize_name(requirement.name)])), requirement
+
+
+def test_every_pin_is_needed() -> None:
+    """Prevents: a pin that outlives its dependency, and a dependency of a dependency without a pin."""
+    extras = PROJECT["optional-dependencies"]
+    waiting = [*PROJECT["dependencies"], *(line for name in ("data", "deep", "book", "test") for line in extras[name])]
+    wanted = {(canonicalize_name(one.name), extra) for one in map(Requirement, waiting) for extra in ("", *one.extras)}
+    reached: set[tuple[str, str]] = {("rlbook", "data")}
+    while wanted - reached:
+        name, extra = place = min(wanted - reached)
+        reached.add(place)
+        try:
+            lines = metadata.requires(name) or []
+        except metadata.PackageNotFoundError:  # needed on another system, or by another Python
+            wanted.discard(place)
+            continue
+        for one in map(Requirement, lines):
+            if one.marker is None or one.marker.evaluate({"extra": extra}):
+                wanted |= {(canonicalize_name(one.name), inner) for inner in ("", *one.extras)}
+    assert {name for name, _ in wanted} - {"rlbook"} - set(PINS) == set()
+    assert set(PINS) - {name for name, _ in wanted} == set()
 
 
 def test_the_readme_is_the_description_of_the_package() -> None:

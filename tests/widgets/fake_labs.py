@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
@@ -125,6 +126,28 @@ class DeafLab(PowersLab):
     name = "deaf-powers"
     seconds = 0.2
     heeds_cancel = False
+
+
+class HeldDrawing(PowersLab):
+    """Draws at once until `hold` is called; the next figure then waits for `released`, having set `drawing`."""
+
+    name = "held-drawing"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawing, self.released = threading.Event(), threading.Event()
+        self._held = False
+
+    def hold(self) -> None:
+        """Make the next drawing wait."""
+        self._held = True
+
+    def figure(self, result: xr.Dataset, view: Sweeps) -> go.Figure:
+        if self._held:
+            self._held = False
+            self.drawing.set()
+            self.released.wait(10)
+        return super().figure(result, view)
 
 
 class LiveLab(PowersLab):

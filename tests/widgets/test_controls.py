@@ -176,12 +176,32 @@ def test_a_range_shrinks_and_grows_with_the_result() -> None:
             )
 
 
-def test_the_hand_of_the_reader_is_left_alone() -> None:
+@pytest.mark.parametrize("allowed", [range(10), range(8)])
+def test_the_hand_of_the_reader_is_left_alone(allowed: range) -> None:
     """Defect: a drawing of an older view puts the slider back under the reader's hand."""
     field = view_field("sweep", 2)
     field.widget.value = 7
-    field.follow(range(10), 3)
-    assert field.widget.value == 7
+    field.follow(allowed, 3, moved_since=lambda: True)
+    assert (field.widget.value, field.widget.max) == (7, allowed[-1])
+    field.follow(range(5), 3, moved_since=lambda: True)
+    assert field.widget.value == 3
+
+
+@pytest.mark.parametrize(("name", "moved", "drawn"), [("sweep", 7, 3), ("layer", "policy", "values"), ("arrows", 0, 1)])
+def test_the_last_drawing_is_followed_where_the_range_stays(name: str, moved: Any, drawn: Any) -> None:
+    """Defect: control and figure disagree for good, since only a changed range moves the control."""
+    field = view_field(name, drawn)
+    field.widget.value = moved
+    field.follow(ALLOWED[name], drawn)
+    assert field.widget.value == drawn
+
+
+def test_a_value_that_the_newest_result_lacks_is_not_written() -> None:
+    """Defect: a reset that meets a shorter result raises in the reader's face."""
+    field = view_field("state", 5)
+    field.follow((1, 2), 2)
+    field.write(11)
+    assert field.widget.value == 2
 
 
 def test_choices_follow_the_result() -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import ipywidgets
+import numpy as np
 import pytest
 import xarray as xr
 
 from rlbook.errors import ParameterError
+from rlbook.lab import Context
 from rlbook.registry import registered
 from rlbook.widgets.explorer import Explorer, explore
 
-from .fake_labs import DeafLab, LiveLab, Powers, PowersLab, SlowLab
+from .fake_labs import DeafLab, HeldDrawing, LiveLab, Powers, PowersLab, SlowLab
 
 PATIENT = 10.0
 
@@ -167,6 +169,66 @@ def test_the_view_follows_the_result_and_comes_back(powers: Explorer) -> None:
     assert powers.problem == ""
 
 
+@pytest.mark.parametrize("discount", [0.5, 0.05])
+@pytest.mark.parametrize("by", ["control", "look"])
+def test_a_view_moved_during_a_drawing_is_that_of_the_figure(discount: float, by: str) -> None:
+    """Defect: a drawing with a new range writes the old view back, and slider and figure disagree for good."""
+    explorer = explore(HeldDrawing(), discount=0.05 if discount == 0.5 else 0.5)
+    lab, slider = explorer.lab, control(explorer, "Sweep")
+    slider.value = 2
+    assert explorer.wait(PATIENT)
+    lab.hold()
+    explorer.set(discount=discount)
+    assert lab.drawing.wait(PATIENT)
+    if by == "control":
+        slider.value = 1
+    else:
+        explorer.look(sweep=1)
+    lab.released.set()
+    assert explorer.wait(PATIENT)
+    assert slider.max == (11 if discount == 0.5 else 2)
+    assert (slider.value, explorer.view.sweep) == (1, 1)
+    assert "at sweep 1 " in explorer._screen.figure.alt_text
+    explorer.close()
+
+
+def test_views_moved_at_random_agree_with_the_figure_in_the_end() -> None:
+    """Defect: some interleaving of moves, resets, short and long results leaves a control beside its figure."""
+
+    class Unhurried(PowersLab):
+        name = "unhurried"
+
+        def figure(self, result, view):
+            time.sleep(0.005)
+            return super().figure(result, view)
+
+    explorer = explore(Unhurried())
+    slider, box = control(explorer, "Sweep"), control(explorer, "Logarithmic")
+    random = np.random.default_rng(0)
+
+    def move() -> None:
+        slider.value = int(random.integers(12))
+
+    def tick() -> None:
+        box.value = not box.value
+
+    def look() -> None:
+        explorer.look(sweep=int(random.integers(14)))
+
+    for _ in range(60):
+        changing = threading.Thread(target=explorer.set, kwargs={"discount": float(random.choice([0.05, 0.5]))})
+        changing.start()
+        for action in random.choice([move, move, tick, look, explorer.reset], size=3):
+            time.sleep(random.uniform(0, 0.008))
+            action()
+        changing.join()
+        assert explorer.wait(PATIENT)
+        assert explorer.problem == ""
+        assert (slider.value, box.value) == (explorer.view.sweep, explorer.view.logarithmic)
+        assert f"at sweep {slider.value} " in explorer._screen.figure.alt_text
+    explorer.close()
+
+
 @pytest.mark.parametrize(
     ("discount", "said"),
     [(0.13, "discount 0.13 is unlucky; choose another"), (0.17, "This lab stopped with ZeroDivisionError: division")],
@@ -239,6 +301,63 @@ def test_the_full_verdict(powers: Explorer) -> None:
     assert (powers.verdict.n, powers.verdict.preview) == (5, False)
     assert powers.result.sizes["seed"] == 5
     assert "preview" not in html(powers)
+
+
+class Notebook(PowersLab):
+    """A lab as a reader defines it in a cell: nothing of it can be stored. `asked` holds the seeds of each run."""
+
+    name = "notebook"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[list[int]] = []
+
+    def run(self, parameters: Powers, seeds: Sequence[int], context: Context) -> xr.Dataset:
+        self.asked.append(list(seeds))
+        return super().run(parameters, seeds, context)
+
+
+Notebook.__module__ = "__main__"
+
+
+def test_the_full_verdict_of_a_lab_that_is_not_stored_computes_once() -> None:
+    """Defect: everything is computed a second time for the verdict, deaf to Cancel."""
+    explorer = explore(Notebook())
+    explorer.lab.asked.clear()
+    explorer.judge()
+    assert explorer.wait(PATIENT)
+    assert sorted(seed for seeds in explorer.lab.asked for seed in seeds) == [0, 1, 2, 3, 4]
+    assert explorer.verdict is not None
+    assert (explorer.verdict.n, explorer.verdict.preview) == (5, False)
+    explorer.close()
+
+
+@pytest.mark.parametrize("last", ["cancel", "wrong"])
+def test_a_move_during_a_cancel_is_not_cancelled(last: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Defect: a Cancel, or a value that is out of range, takes a newer valid move with it."""
+    explorer = explore(PowersLab())
+    exploration = explorer._exploration
+    really_cancel = exploration._computing.cancel
+    mover = threading.Thread(target=lambda: exploration.change({"discount": 0.7}))
+
+    def cancel() -> bool:
+        monkeypatch.setattr(exploration._computing, "cancel", really_cancel)
+        mover.start()
+        mover.join(0.2)
+        return really_cancel()
+
+    monkeypatch.setattr(PowersLab, "seconds", 0.4)
+    monkeypatch.setattr(exploration._computing, "cancel", cancel)
+    if last == "cancel":
+        explorer.cancel()
+    else:
+        exploration.change({"discount": 2})
+    mover.join(PATIENT)
+    assert explorer.wait(PATIENT)
+    assert explorer.parameters.discount == 0.7
+    assert explorer.lab.parameters_of(explorer.result) == explorer.parameters
+    assert explorer.problem == ""
+    explorer.close()
 
 
 def test_long_work_shows_progress_and_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,3 +472,27 @@ def test_a_notebook_executed_without_a_browser_holds_the_result() -> None:
     nbclient.NotebookClient(notebook, kernel_name="python3", timeout=60).execute()
     assert "holds: first power = 0.5" in notebook.cells[2].outputs[0]["data"]["text/plain"]
     assert notebook.cells[3].outputs[0]["text"] == "fails\n"
+
+
+def test_a_lab_that_raises_in_its_first_cell_is_a_sentence_there() -> None:
+    """Defect: the cell of a reader's own lab ends in a traceback, with no controls to move away from what failed."""
+    import nbclient
+    import nbformat
+
+    repository = str(Path(__file__).resolve().parents[2])
+    cells = [
+        f"import sys; sys.path.insert(0, {repository!r})",
+        "from tests.widgets.fake_labs import PowersLab; from rlbook.widgets.explorer import explore",
+        "class Mine(PowersLab):\n"
+        "    name = 'mine'\n"
+        "    def run(self, parameters, seeds, context):\n"
+        "        return super().run(parameters, seeds, context) / (parameters.discount - 0.5 or None)\n"
+        "explorer = explore(Mine()); explorer",
+        "explorer.set(discount=0.75); assert explorer.wait(20); print(repr(explorer.problem), explorer.verdict.n)",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbclient.NotebookClient(notebook, kernel_name="python3", timeout=60).execute()
+    (shown,) = notebook.cells[2].outputs
+    assert shown["output_type"] == "execute_result"
+    assert "This lab stopped with TypeError: " in shown["data"]["text/plain"]
+    assert notebook.cells[3].outputs[0]["text"] == "'' 2\n"
