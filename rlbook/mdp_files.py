@@ -136,7 +136,9 @@ def _own(file: NpzFile, discount: float | None) -> FiniteMDP:
 def _plain(file: NpzFile, discount: float | None, normalise: bool) -> FiniteMDP:
     if discount is None:
         if "discount" not in file:
-            raise MDPError(f"file {str(file.path)!r} has no discount; pass one, as in load(path, discount=0.99)")
+            raise MDPError(
+                f"file {str(file.path)!r} has no discount; pass one: --discount 0.99 or load(path, discount=0.99)"
+            )
         discount = _scalar(file, "discount")
     return FiniteMDP.from_dense(
         file.read("P"),

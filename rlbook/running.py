@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rlbook.verdict import Verdict
 
 CHUNK_SECONDS = 0.5
+MOST_SEEDS = 1_000_000
 
 Chosen = Mapping[str, Any] | Parameters | None
 Seeds = int | Sequence[int] | None
@@ -131,6 +132,8 @@ def seed_list(lab: Lab[Any, Any], seeds: Seeds = None) -> list[int]:
     if isinstance(seeds, int):
         if seeds < 1:
             raise ParameterError(f"seeds is {seeds}, but at least one seed is needed; give a whole number >= 1")
+        if seeds > MOST_SEEDS:
+            raise ParameterError(f"seeds is {seeds}, more than the {MOST_SEEDS} that one result can hold; give fewer")
         return list(range(seeds))
     chosen = [int(seed) for seed in seeds]
     if not chosen or min(chosen) < 0 or len(set(chosen)) < len(chosen) or chosen != list(seeds):

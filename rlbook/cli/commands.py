@@ -28,6 +28,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def _folder(text: str | Path) -> Path:
+    """The value of a folder option; an empty one would silently mean the current folder."""
+    if not str(text).strip():
+        raise typer.BadParameter("it is empty; name a folder, or . for the current one")
+    return Path(text)
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -132,7 +140,8 @@ def run(
     preview: Annotated[bool, typer.Option("--preview", help="Only the few seeds that a slider shows.")] = False,
     json: Json = False,
     save: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Save page, data and verdict in this folder.")
+        Path | None,
+        typer.Option(metavar="DIR", parser=_folder, help="Save page, data and verdict in this folder."),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 when the claim does not hold.")] = False,
 ) -> None:
@@ -172,7 +181,12 @@ def lab(
         list[str] | None, typer.Argument(metavar="[-- ARGS]", help="JupyterLab's own arguments, after --.")
     ] = None,
     dir: Annotated[
-        Path, typer.Option(metavar="DIR", help="Your folder for the chapters; missing ones are copied into it.")
+        Path,
+        typer.Option(
+            metavar="DIR",
+            parser=_folder,
+            help="Your folder for the chapters; missing ones are copied into it.",
+        ),
     ] = Path("~/rlbook-chapters"),
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; the next free one when in use.")] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser where there is one.")] = True,

@@ -198,3 +198,17 @@ def test_ctrl_c_ends_with_130_and_keeps_finished_seeds(home: Path) -> None:
     assert (running.returncode, out) == (130, "")
     assert err == "rlbook: interrupted; finished seeds are kept\n"
     assert list((home / "store").rglob("*.nc"))
+
+
+@pytest.mark.parametrize("seeds", ["0", "-1", "1000001", "99999999999999999999"])
+def test_a_number_of_seeds_that_cannot_be_is_refused_in_a_sentence(rlbook: Command, seeds: str) -> None:
+    """Prevents: an OverflowError, or a wait for memory, from a slip of the keyboard."""
+    assert "seeds is" in rlbook("run", "uniform-mean", f"--seeds={seeds}").sentence
+
+
+def test_an_empty_folder_is_no_folder(rlbook: Command) -> None:
+    """Prevents: files written into whatever folder happens to be the current one."""
+    for command in (("run", "uniform-mean", "--save", ""), ("lab", "--dir", "")):
+        ended = rlbook(*command)
+        assert (ended.code, ended.out) == (2, "")
+        assert f"'{command[-2]}': it is empty" in ended.err
