@@ -27,7 +27,10 @@ explorer"""
 QUICK = "from tests.widgets.fake_labs import PowersLab\nexplore(PowersLab())"
 
 # What plotly drew, after all defaults: heights of the bars and their colours.
-BARS = "() => { const b = document.querySelector('.rlbook-figure .js-plotly-plot')._fullData[0]; return [...b.y] }"
+BARS = """() => {
+    const bars = document.querySelector('.rlbook-figure .js-plotly-plot')?._fullData?.[0];
+    return bars ? [...bars.y] : [];
+}"""
 BARS_ARE = f"""([discount, sweeps]) => {{
     const y = ({BARS})();
     return y.length === sweeps && y.every((value, k) => Math.abs(value - discount ** k) < 1e-9);

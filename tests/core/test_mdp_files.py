@@ -159,7 +159,7 @@ def test_plain_file_compressed_column_major_single_precision_big_endian(tmp_path
 def test_plain_file_without_discount(tmp_path):
     """Prevents a discount from being made up."""
     np.savez(tmp_path / "mine.npz", P=P, R=R)
-    with pytest.raises(MDPError, match=r"has no discount; pass one, as in load\(path, discount=0\.99\)"):
+    with pytest.raises(MDPError, match=r"has no discount; pass one: --discount 0\.99 or load\(path, discount=0\.99\)"):
         FiniteMDP.load(tmp_path / "mine.npz")
     assert FiniteMDP.load(tmp_path / "mine.npz", discount=0.5).discount == 0.5
 
