@@ -35,7 +35,10 @@ BARS_ARE = f"""([discount, sweeps]) => {{
     const y = ({BARS})();
     return y.length === sweeps && y.every((value, k) => Math.abs(value - discount ** k) < 1e-9);
 }}"""
-COLOURED = "() => document.querySelector('.rlbook-figure .js-plotly-plot')._fullData[0].marker.color.indexOf('#d55e00')"
+COLOURED = """() => {
+    const bars = document.querySelector('.rlbook-figure .js-plotly-plot')?._fullData?.[0];
+    return bars ? bars.marker.color.indexOf('#d55e00') : -1;
+}"""
 
 
 def opened(lab_page: OpenNotebook, cell: str) -> LabPage:
