@@ -75,17 +75,14 @@ def writes(dtype: Any, ndim: int = 1) -> types.Array:
 class Kernel:
     """A kernel that Python calls: a compiled dispatcher, its one signature, and whether it is parallel."""
 
-    def __init__(self, function: Callable[..., Any], signature: Signature, parallel: bool, fastmath: Any) -> None:
+    def __init__(self, function: Callable[..., Any], signature: Signature, parallel: bool) -> None:
         self.name = f"{function.__module__}.{function.__qualname__}{'[parallel]' if parallel else ''}"
         self.signature = signature
         self.parallel = parallel
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
-        variant = f"{'parallel' if parallel else 'serial'}-{_flags(fastmath)}"
-        with _cache_folder_set(variant):
-            self.dispatcher = numba.njit(nogil=True, cache=_is_ours(function), parallel=parallel, fastmath=fastmath)(
-                function
-            )
+        with _cache_folder_set("parallel" if parallel else "serial"):
+            self.dispatcher = numba.njit(nogil=True, cache=_is_ours(function), parallel=parallel)(function)
 
     def __call__(self, *arguments: Any) -> Any:
         if not self.parallel:
@@ -104,18 +101,17 @@ class Kernel:
         self.dispatcher.compile(self.signature)
 
 
-def kernel(*signature: Any, parallel: bool = False, fastmath: Any = False) -> Callable[[Callable[..., Any]], Kernel]:
+def kernel(*signature: Any, parallel: bool = False) -> Callable[[Callable[..., Any]], Kernel]:
     """Compile a function of plain arrays and scalars, lazily, for exactly the argument types given.
 
     `signature` lists the argument types (`reads(float64)`, `writes(int32)`, `float64`, ...): `rlbook warm` compiles for
     them, and a test checks that no other version ever arises. Within other kernels call `that_kernel.dispatcher`, or
-    better share an `inline` function. fastmath: none, unless measured. Plain `True` assumes no infinity and breaks
-    maxima that start at -inf; `{"reassoc"}` makes sums over indexed reads many times slower where vector gathers are
-    slow.
+    better share an `inline` function. There is no fastmath: it assumes no infinity, which breaks maxima that start at
+    -inf, and reordered sums over indexed reads were many times slower where vector gathers are slow.
     """
 
     def decorate(function: Callable[..., Any]) -> Kernel:
-        made = Kernel(function, signature, parallel, fastmath)
+        made = Kernel(function, signature, parallel)
         _kernels[made.name] = made
         return made
 
@@ -177,12 +173,6 @@ def forget_old_caches() -> None:
 def _is_ours(function: Callable[..., Any]) -> bool:
     """Whether the digest covers the function's source: a kernel from elsewhere could go stale in the cache."""
     return function.__module__.partition(".")[0] == "rlbook"
-
-
-def _flags(fastmath: Any) -> str:
-    if isinstance(fastmath, (set, frozenset)):
-        return "-".join(sorted(fastmath))
-    return "fastmath" if fastmath else "exact"
 
 
 def _package_folders(package: Any) -> list[Path]:

@@ -8,21 +8,19 @@ number m adapts: inner sweeps stop once the gap that their changes imply is a sm
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from rlbook.tabular.bellman import backup_kernel, kernel_arguments, value_vector
-from rlbook.tabular.certificate import Contraction
+from rlbook.tabular.certified_iteration import certified_iteration
 from rlbook.tabular.policy_sweeps import GreedyRows
-from rlbook.tabular.solution import Solution
-from rlbook.tabular.stopping import DEFAULT_TOLERANCE, Stopping, check_stopping
+from rlbook.tabular.stopping import DEFAULT_TOLERANCE
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from rlbook.mdp import FiniteMDP
+    from rlbook.tabular.certificate import Contraction
+    from rlbook.tabular.solution import Solution
 
 _INNER_FRACTION = 0.02  # inner sweeps stop once the gap they leave is this part of the backup's
 _MOST_INNER = 1_000
@@ -40,36 +38,20 @@ def modified_policy_iteration(
 
     `iterations` counts backups over all pairs; inner sweeps are not counted.
     """
-    started = time.perf_counter()
-    check_stopping(tol, max_iterations, cancel)
-    contraction = Contraction.of(mdp, cancel)
-    stopping = Stopping(contraction, tol, max_iterations, cancel)
-    states = mdp.n_states
-    v = np.zeros(states) if initial_values is None else value_vector(mdp, initial_values)
-    tv = np.empty(states)
-    greedy = np.empty(states, dtype=np.int64)
-    rows = GreedyRows(mdp)
-    backup, arguments = backup_kernel(mdp), kernel_arguments(mdp)
-    while True:
-        least, greatest = backup(*arguments, v, tv, greedy)
-        stopping.update(least, greatest, v)
-        if stopping.reason is not None:
-            break
-        v, tv = tv, v
+    rows: GreedyRows | None = None
+
+    def sweep(v: NDArray[np.float64], greedy: NDArray[np.int64], contraction: Contraction, gap: float) -> None:
+        nonlocal rows
+        rows = rows or GreedyRows(mdp)
         rows.gather(greedy)
-        goal = _INNER_FRACTION * stopping.gap
-        rows.sweep(v, contraction.gap_weights, goal, _MOST_INNER, cancel)
-    lower, upper = contraction.bounds(v, stopping.shifts)
-    return Solution(
-        mdp=mdp,
-        method="modified-policy-iteration",
-        values=lower + (upper - lower) / 2,
-        lower=lower,
-        upper=upper,
-        policy=mdp.action[greedy],
-        iterations=stopping.iterations,
-        seconds=time.perf_counter() - started,
-        tolerance=tol,
-        reason=stopping.reason,
-        history=stopping.history,
+        rows.sweep(v, contraction.gap_weights, _INNER_FRACTION * gap, _MOST_INNER, cancel)
+
+    return certified_iteration(
+        mdp,
+        "modified-policy-iteration",
+        tol,
+        initial_values=initial_values,
+        max_iterations=max_iterations,
+        cancel=cancel,
+        between=sweep,
     )
