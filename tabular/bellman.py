@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from rlbook.mdp import FiniteMDP
+    from rlbook.tabular.operator import Model
 
 LARGEST = 1e300  # values beyond this could overflow within a backup
 PARALLEL_TRANSITIONS = (
@@ -169,7 +170,7 @@ def bellman_sweeps(mdp: FiniteMDP, values: ArrayLike, sweeps: int) -> NDArray[np
     return iterates
 
 
-def value_vector(mdp: FiniteMDP, values: ArrayLike) -> NDArray[np.float64]:
+def value_vector(mdp: Model, values: ArrayLike) -> NDArray[np.float64]:
     """A writable copy of `values`, checked: one finite number per state."""
     v = np.array(values, dtype=np.float64)
     if v.shape != (mdp.n_states,):

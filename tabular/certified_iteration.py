@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rlbook.tabular.bellman import backup_kernel, kernel_arguments, value_vector
-from rlbook.tabular.certificate import Contraction
+from rlbook.tabular.bellman import value_vector
+from rlbook.tabular.operator import operator_of
 from rlbook.tabular.solution import Solution
 from rlbook.tabular.stopping import Stopping, check_stopping
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from rlbook.mdp import FiniteMDP
+    from rlbook.tabular.certificate import Contraction
+    from rlbook.tabular.operator import BellmanOperator, Model
 
-    Between = Callable[[NDArray[np.float64], NDArray[np.int64], Contraction, float], None]
+    Between = Callable[[BellmanOperator, NDArray[np.float64], NDArray[np.int64], Contraction, float], float]
 
 
 def certified_iteration(
-    mdp: FiniteMDP,
+    model: Model,
     method: str,
     tol: float,
     *,
@@ -33,33 +34,34 @@ def certified_iteration(
 ) -> Solution:
     """Repeat v <- T v until `Stopping` says why to end; other arguments as in `value_iteration`.
 
-    between: called after each backup with T v, (S,), which it may improve in place, a greedy pair per state, int64
-    (S,), the contraction, and the certified gap.
+    model: anything that has a Bellman operator (see `operator_of`). between: called after each backup with the
+    operator, T v, (S,), which it may improve in place, a greedy choice per state, int64 (S,), the contraction, and the
+    certified gap; it returns the work it did, in full backups.
     """
     started = time.perf_counter()
     check_stopping(tol, max_iterations, cancel)
-    contraction = Contraction.of(mdp, cancel)
+    operator = operator_of(model)
+    contraction = operator.contraction(cancel)
     stopping = Stopping(contraction, tol, max_iterations, cancel)
-    v = np.zeros(mdp.n_states) if initial_values is None else value_vector(mdp, initial_values)
+    v = np.zeros(model.n_states) if initial_values is None else value_vector(model, initial_values)
     tv = np.empty_like(v)
-    greedy = np.empty(mdp.n_states, dtype=np.int64)
-    backup, arguments = backup_kernel(mdp), kernel_arguments(mdp)
+    greedy = np.empty(model.n_states, dtype=np.int64)
     while True:
-        least, greatest = backup(*arguments, v, tv, greedy)
+        least, greatest = operator.backup(v, tv, greedy)
         stopping.update(least, greatest, v)
         if stopping.reason is not None:
             break
         v, tv = tv, v
         if between is not None:
-            between(v, greedy, contraction, stopping.gap)
+            stopping.work += between(operator, v, greedy, contraction, stopping.gap)
     lower, upper = contraction.bounds(v, stopping.shifts)
     return Solution(
-        mdp=mdp,
+        mdp=model,
         method=method,
         values=lower + (upper - lower) / 2,
         lower=lower,
         upper=upper,
-        policy=mdp.action[greedy],
+        policy=operator.labels(greedy),
         iterations=stopping.iterations,
         seconds=time.perf_counter() - started,
         tolerance=tol,

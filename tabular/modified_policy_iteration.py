@@ -11,15 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rlbook.tabular.certified_iteration import certified_iteration
-from rlbook.tabular.policy_sweeps import GreedyRows
 from rlbook.tabular.stopping import DEFAULT_TOLERANCE
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
-    from rlbook.mdp import FiniteMDP
     from rlbook.tabular.certificate import Contraction
+    from rlbook.tabular.operator import BellmanOperator, Model, PolicySweeps
     from rlbook.tabular.solution import Solution
 
 _INNER_FRACTION = 0.02  # inner sweeps stop once the gap they leave is this part of the backup's
@@ -27,7 +26,7 @@ _MOST_INNER = 1_000
 
 
 def modified_policy_iteration(
-    mdp: FiniteMDP,
+    model: Model,
     tol: float = DEFAULT_TOLERANCE,
     *,
     initial_values: ArrayLike | None = None,
@@ -38,16 +37,22 @@ def modified_policy_iteration(
 
     `iterations` counts backups over all pairs; inner sweeps are not counted.
     """
-    rows: GreedyRows | None = None
+    rows: PolicySweeps | None = None
 
-    def sweep(v: NDArray[np.float64], greedy: NDArray[np.int64], contraction: Contraction, gap: float) -> None:
+    def sweep(
+        operator: BellmanOperator,
+        v: NDArray[np.float64],
+        greedy: NDArray[np.int64],
+        contraction: Contraction,
+        gap: float,
+    ) -> float:
         nonlocal rows
-        rows = rows or GreedyRows(mdp)
+        rows = rows or operator.policy_sweeps()
         rows.gather(greedy)
-        rows.sweep(v, contraction.gap_weights, _INNER_FRACTION * gap, _MOST_INNER, cancel)
+        return rows.cost * rows.sweep(v, contraction.gap_weights, _INNER_FRACTION * gap, _MOST_INNER, cancel)
 
     return certified_iteration(
-        mdp,
+        model,
         "modified-policy-iteration",
         tol,
         initial_values=initial_values,

@@ -34,7 +34,7 @@ def evaluate_policy(mdp: FiniteMDP, policy: ArrayLike) -> Solution:
     factors = splu(sp.eye_array(mdp.n_states, format="csc") - mdp.discount * sp.csc_array(chain.continuing_matrix()))
     best = candidate = factors.solve(chain.expected_reward)
     gaps: list[float] = []
-    changes: list[tuple[float, float]] = []
+    changes: list[tuple[float, float, float, float]] = []
     shifts = (-np.inf, np.inf)
     while True:
         change = np.add.reduceat(weight * action_values(mdp, candidate), mdp.state_ptr[:-1]) - candidate
@@ -45,10 +45,9 @@ def evaluate_policy(mdp: FiniteMDP, policy: ArrayLike) -> Solution:
             break
         best, shifts = candidate, found
         gaps.append(gap)
-        changes.append((least, greatest))
+        changes.append((least, greatest, time.perf_counter() - started, float(len(gaps))))
         candidate = candidate + factors.solve(change)
     lower, upper = contraction.bounds(best, shifts)
-    table = np.array(changes)
     likeliest = [int(a + np.argmax(weight[a:b])) for a, b in zip(mdp.state_ptr[:-1], mdp.state_ptr[1:], strict=True)]
     return Solution(
         mdp=mdp,
@@ -61,5 +60,5 @@ def evaluate_policy(mdp: FiniteMDP, policy: ArrayLike) -> Solution:
         seconds=time.perf_counter() - started,
         tolerance=0.0,
         reason="rounding floor",
-        history=History(np.array(gaps), table[:, 0], table[:, 1]),
+        history=History(np.array(gaps), *np.array(changes).T),
     )

@@ -102,6 +102,7 @@ class GreedyRows:
         states = mdp.n_states
         lengths = np.maximum.reduceat(mdp.continuing_end - mdp.row_ptr[:-1], mdp.state_ptr[:-1])
         room = int(lengths.sum())
+        self.cost = room / max(mdp.n_transitions, 1)
         self._arguments = kernel_arguments(mdp)
         self._discount = mdp.discount
         self._rows = (np.empty(states + 1, np.int64), np.empty(room, np.int32), np.empty(room), np.empty(states))

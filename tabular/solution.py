@@ -12,7 +12,7 @@ from rlbook.tabular.certificate import SMALLEST, UNIT_ROUNDOFF, rounding_factor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from rlbook.mdp import FiniteMDP
+    from rlbook.tabular.operator import Model
 
 Reason = Literal["tolerance", "rounding floor", "iteration limit", "stalled", "cancelled"]
 
@@ -27,11 +27,17 @@ REASONS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class History:
-    """One entry per iteration: certified gap, and the least and greatest change of a backup, in units of return."""
+    """One entry per iteration: certified gap, and the least and greatest change of a backup, in units of return.
+
+    seconds: since the iterations began. work: done until then, in backups of all pairs (a sweep under one policy counts
+    as the part of a backup that it is).
+    """
 
     gap: NDArray[np.float64]
     least_change: NDArray[np.float64]
     greatest_change: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+    work: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +46,10 @@ class Solution:
 
     values, lower, upper: (S,), in units of return, with lower <= v* <= upper in exact arithmetic for the stored MDP.
     policy: action labels, int32 (S,). gap: max over states of upper - lower. converged: whether gap <= tolerance, or as
-    near to it as rounding allows (`reason` says which).
+    near to it as rounding allows (`reason` says which). chosen_because: why `solve` took this method, where it chose.
     """
 
-    mdp: FiniteMDP = field(repr=False)
+    mdp: Model = field(repr=False)
     method: str
     values: NDArray[np.float64]
     lower: NDArray[np.float64] = field(repr=False)
@@ -54,6 +60,7 @@ class Solution:
     tolerance: float
     reason: Reason
     history: History = field(repr=False)
+    chosen_because: str = ""
 
     @property
     def gap(self) -> float:
@@ -85,6 +92,7 @@ class Solution:
         return {
             "mdp": self.mdp.name,
             "method": self.method,
+            "chosen_because": self.chosen_because,
             "discount": self.mdp.discount,
             "states": self.mdp.n_states,
             "actions": self.mdp.n_actions,

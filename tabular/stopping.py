@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +27,7 @@ class Stopping:
 
     A solver calls `update` with what its backup returned and goes on while `reason` is None. Progress is expected at
     the rate of the contraction: a solver that has not lowered its gap by a hundredth in that time has stopped
-    progressing.
+    progressing. `work` counts what was done so far, in backups of all pairs; a solver adds its other work to it.
     """
 
     def __init__(
@@ -49,6 +50,9 @@ class Stopping:
         self._best_at = 0
         self._gaps: list[float] = []
         self._changes: list[tuple[float, float]] = []
+        self._spent: list[tuple[float, float]] = []
+        self._started = time.perf_counter()
+        self.work = 0.0
         self.shifts = (-math.inf, math.inf)
         self.reason: Reason | None = None
 
@@ -63,16 +67,18 @@ class Stopping:
 
     @property
     def history(self) -> History:
-        table = np.array(self._changes)
-        return History(np.array(self._gaps), table[:, 0], table[:, 1])
+        changes, spent = np.array(self._changes), np.array(self._spent)
+        return History(np.array(self._gaps), *changes.T, *spent.T)
 
-    def update(self, least: float, greatest: float, v: NDArray[np.float64]) -> None:
-        """Take the least and greatest change of the backup of v, and decide."""
+    def update(self, least: float, greatest: float, v: NDArray[np.float64], backups: float = 1.0) -> None:
+        """Take the least and greatest change of the backup of v, and decide; `backups` is the work that it took."""
         magnitude = max(float(v.max()), -float(v.min()))
         self.shifts = self._contraction.shifts(least, greatest, magnitude)
         gap = self._contraction.gap(self.shifts, magnitude)
         self._gaps.append(gap)
         self._changes.append((least, greatest))
+        self.work += backups
+        self._spent.append((time.perf_counter() - self._started, self.work))
         reach = max(abs(self.shifts[0]), abs(self.shifts[1]))
         if gap < _WORTHWHILE * self._best or reach < _WORTHWHILE * self._nearest:
             self._best_at = len(self._gaps)

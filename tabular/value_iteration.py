@@ -11,19 +11,19 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
-    from rlbook.mdp import FiniteMDP
+    from rlbook.tabular.operator import Model
     from rlbook.tabular.solution import Solution
 
 
 def value_iteration(
-    mdp: FiniteMDP,
+    model: Model,
     tol: float = DEFAULT_TOLERANCE,
     *,
     initial_values: ArrayLike | None = None,
     max_iterations: int = 1_000_000,
     cancel: NDArray[np.uint8] | None = None,
 ) -> Solution:
-    """Solve an MDP by synchronous (Jacobi) value iteration with the bounds of `certificate` as stopping rule.
+    """Solve an MDP, stored or not, by synchronous (Jacobi) value iteration, stopped by the bounds of `certificate`.
 
     tol: target for the certified gap, in units of return, not negative. initial_values: (S,), zeros by default.
     cancel: a uint8 flag, shape (1,), polled after each sweep. At discount 1 episodes must end under every policy.
@@ -31,7 +31,7 @@ def value_iteration(
     there is any.
     """
     return certified_iteration(
-        mdp,
+        model,
         "value-iteration",
         tol,
         initial_values=initial_values,

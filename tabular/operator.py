@@ -1,0 +1,117 @@
+"""What a solver by repeated backups asks of a model: the Bellman operator behind one small protocol.
+
+A stored `FiniteMDP`, functions that are enumerated on the fly, a model with an exogenous chain, arrays on a device:
+each brings its own kernels, and value iteration, modified policy iteration and the certificate run on all of them
+unchanged.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+
+from rlbook.mdp import FiniteMDP
+from rlbook.tabular.bellman import backup_kernel, kernel_arguments
+from rlbook.tabular.certificate import Contraction
+from rlbook.tabular.policy_sweeps import GreedyRows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Model(Protocol):
+    """What a solution says about where it came from."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def discount(self) -> float: ...
+    @property
+    def n_states(self) -> int: ...
+    @property
+    def n_actions(self) -> int: ...
+    @property
+    def start(self) -> NDArray[np.float64]:
+        """Probabilities of the first state, (S,)."""
+
+
+class PolicySweeps(Protocol):
+    """Repeated backups under one deterministic policy."""
+
+    def gather(self, greedy: NDArray[np.int64]) -> None:
+        """Take the policy: the choice that a backup wrote for each state, int64 (S,)."""
+
+    def sweep(
+        self,
+        v: NDArray[np.float64],
+        gap_weights: tuple[float, float],
+        goal: float,
+        most: int,
+        cancel: NDArray[np.uint8] | None = None,
+    ) -> int:
+        """Evaluate in place until the gap implied by a sweep's changes is at most `goal`; return the sweeps done."""
+
+    @property
+    def cost(self) -> float:
+        """Work of one sweep as a part of a backup's."""
+
+
+class BellmanOperator(Protocol):
+    """The optimality operator T of a model. Values are float64 (S,); a choice is an int64 per state, as it likes."""
+
+    @property
+    def n_states(self) -> int: ...
+
+    def contraction(self, cancel: NDArray[np.uint8] | None) -> Contraction:
+        """What the certificate needs to know; raises MDPError where no bound exists."""
+
+    def backup(self, v: NDArray[np.float64], tv: NDArray[np.float64], greedy: NDArray[np.int64]) -> tuple[float, float]:
+        """Write T v and a maximising choice per state; return the least and greatest T v - v."""
+
+    def policy_sweeps(self) -> PolicySweeps: ...
+
+    def labels(self, greedy: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Action labels of choices, int32 (S,)."""
+
+
+@runtime_checkable
+class HasOperator(Protocol):
+    """A model that brings its own operator."""
+
+    def bellman_operator(self) -> BellmanOperator: ...
+
+
+class StoredOperator:
+    """The operator of a `FiniteMDP`, whose transitions lie in memory."""
+
+    def __init__(self, mdp: FiniteMDP) -> None:
+        self._mdp = mdp
+        self._run = backup_kernel(mdp)
+        self._arguments = kernel_arguments(mdp)
+
+    @property
+    def n_states(self) -> int:
+        return self._mdp.n_states
+
+    def contraction(self, cancel: NDArray[np.uint8] | None) -> Contraction:
+        return Contraction.of(self._mdp, cancel)
+
+    def backup(self, v: NDArray[np.float64], tv: NDArray[np.float64], greedy: NDArray[np.int64]) -> tuple[float, float]:
+        least, greatest = self._run(*self._arguments, v, tv, greedy)
+        return float(least), float(greatest)
+
+    def policy_sweeps(self) -> GreedyRows:
+        return GreedyRows(self._mdp)
+
+    def labels(self, greedy: NDArray[np.int64]) -> NDArray[np.int32]:
+        return self._mdp.action[greedy]
+
+
+def operator_of(model: Model) -> BellmanOperator:
+    """The Bellman operator of a model, stored or not."""
+    if isinstance(model, FiniteMDP):
+        return StoredOperator(model)
+    if isinstance(model, HasOperator):
+        return model.bellman_operator()
+    raise TypeError(f"model is a {type(model).__name__}; give a FiniteMDP, a FunctionMDP or an ExogenousMDP")
