@@ -31,8 +31,9 @@ from rlbook.errors import RlbookError
 
 Signature = tuple[Any, ...]
 
-boolean, uint8, int32, int64, float64 = types.boolean, types.uint8, types.int32, types.int64, types.float64
-uint32, uint64 = types.uint32, types.uint64
+boolean, float64 = types.boolean, types.float64
+int8, int32, int64 = types.int8, types.int32, types.int64
+uint8, uint32, uint64 = types.uint8, types.uint32, types.uint64
 
 # OpenMP threads that spin while they wait are quick alone, but on a machine that is busy otherwise (a browser drawing
 # beside the kernel, say) each parallel region then waits for a thread that has no core: sleeping was 2 to 3 times
@@ -75,14 +76,17 @@ def writes(dtype: Any, ndim: int = 1) -> types.Array:
 class Kernel:
     """A kernel that Python calls: a compiled dispatcher, its one signature, and whether it is parallel."""
 
-    def __init__(self, function: Callable[..., Any], signature: Signature, parallel: bool) -> None:
+    def __init__(
+        self, function: Callable[..., Any], signature: Signature, parallel: bool, cached: bool = True
+    ) -> None:
         self.name = f"{function.__module__}.{function.__qualname__}{'[parallel]' if parallel else ''}"
         self.signature = signature
         self.parallel = parallel
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
         with _cache_folder_set("parallel" if parallel else "serial"):
-            self.dispatcher = numba.njit(nogil=True, cache=_is_ours(function), parallel=parallel)(function)
+            cached = cached and _is_ours(function)
+            self.dispatcher = numba.njit(nogil=True, cache=cached, parallel=parallel)(function)
 
     def __call__(self, *arguments: Any) -> Any:
         if not self.parallel:
@@ -114,6 +118,19 @@ def kernel(*signature: Any, parallel: bool = False) -> Callable[[Callable[..., A
         made = Kernel(function, signature, parallel)
         _kernels[made.name] = made
         return made
+
+    return decorate
+
+
+def kernel_of_functions(*signature: Any, parallel: bool = False) -> Callable[[Callable[..., Any]], Kernel]:
+    """As `kernel`, for a body that calls functions which a reader gave: compiled for this process alone.
+
+    The cache could not tell that such a function changed, so there is none; and `rlbook warm` has nothing to compile
+    before the functions are there, so these kernels are not among `all_kernels`.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Kernel:
+        return Kernel(function, signature, parallel, cached=False)
 
     return decorate
 

@@ -15,7 +15,7 @@ import numpy as np
 from numba import prange
 
 from rlbook.errors import MDPError
-from rlbook.kernel import Kernel, float64, inline, int32, int64, kernel, reads, uint32, uint64, writes
+from rlbook.kernel import Kernel, boolean, float64, inline, int32, int64, kernel, reads, uint32, uint64, writes
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -89,6 +89,57 @@ def _backup(
         least = min(least, best - v[s])
         greatest = max(greatest, best - v[s])
     return least, greatest
+
+
+@kernel(reads(int64), reads(float64), reads(float64), float64, writes(float64), writes(int64))
+def backup_of_constant(
+    state_ptr: Any, continuation: Any, expected_reward: Any, shift: float, tv: Any, greedy: Any
+) -> tuple[float, float]:
+    """As `_backup` for a constant v, which needs no transitions; shift: gamma times the constant.
+
+    Returns the least and greatest T v.
+    """
+    least, greatest = np.inf, -np.inf
+    for s in range(len(state_ptr) - 1):
+        best, choice = -np.inf, state_ptr[s]
+        for i in range(state_ptr[s], state_ptr[s + 1]):
+            q = expected_reward[i] + shift * continuation[i]
+            if q > best:
+                best, choice = q, i
+        tv[s] = best
+        greedy[s] = choice
+        least = min(least, best)
+        greatest = max(greatest, best)
+    return least, greatest
+
+
+@kernel(*_MDP, writes(float64), writes(int64), boolean)
+def backup_in_place(
+    state_ptr: Any,
+    row_ptr: Any,
+    continuing_end: Any,
+    next_state: Any,
+    probability: Any,
+    expected_reward: Any,
+    gamma: float,
+    v: Any,
+    greedy: Any,
+    backward: bool,
+) -> float:
+    """Replace v by its backup state by state (Gauss-Seidel) and return the largest change; `greedy` as in `_backup`."""
+    states = len(state_ptr) - 1
+    largest = 0.0
+    for j in range(states):
+        s = states - 1 - j if backward else j
+        best, choice = -np.inf, state_ptr[s]
+        for i in range(state_ptr[s], state_ptr[s + 1]):
+            q = expected_reward[i] + gamma * expectation(probability, next_state, row_ptr[i], continuing_end[i], v)
+            if q > best:
+                best, choice = q, i
+        largest = max(largest, abs(best - v[s]))
+        v[s] = best
+        greedy[s] = choice
+    return largest
 
 
 def _action_values(

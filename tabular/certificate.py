@@ -52,6 +52,12 @@ def rounding_factor(terms: int) -> float:
     return terms * UNIT_ROUNDOFF / (1 - terms * UNIT_ROUNDOFF)
 
 
+def backup_error(longest_row: int, scale: float, row_mass: float) -> float:
+    """Largest error of a computed r + discount P v: scale bounds |r| + discount |v|, row_mass every row's sum."""
+    underflow = (longest_row + 4) * SMALLEST
+    return rounding_factor(longest_row + 4) * scale * row_mass * _OUTWARD + underflow
+
+
 @dataclass(frozen=True)
 class Contraction:
     """What the certificate needs to know of an MDP, computed once and used at every sweep.
@@ -135,9 +141,7 @@ class Contraction:
 
     def rounding(self, magnitude: float) -> float:
         """Largest error of one entry of fl(T v), for max |v| = magnitude, in units of return."""
-        scale = self.largest_reward + self.discount * magnitude
-        underflow = (self.longest_row + 4) * SMALLEST
-        return rounding_factor(self.longest_row + 4) * scale * self.row_mass * _OUTWARD + underflow
+        return backup_error(self.longest_row, self.largest_reward + self.discount * magnitude, self.row_mass)
 
     def shifts(self, least: float, greatest: float, magnitude: float) -> tuple[float, float]:
         """Multiples (c_low, c_high) of the shift (1, or the potential) that enclose v* - v.

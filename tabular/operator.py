@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 
 from rlbook.mdp import FiniteMDP
-from rlbook.tabular.bellman import backup_kernel, kernel_arguments
+from rlbook.tabular.bellman import backup_in_place, backup_kernel, backup_of_constant, kernel_arguments
 from rlbook.tabular.certificate import Contraction
 from rlbook.tabular.policy_sweeps import GreedyRows
 
@@ -98,8 +98,19 @@ class StoredOperator:
         return Contraction.of(self._mdp, cancel)
 
     def backup(self, v: NDArray[np.float64], tv: NDArray[np.float64], greedy: NDArray[np.int64]) -> tuple[float, float]:
+        constant = v[0]
+        if v[-1] == constant and np.all(v == constant):  # the usual start, and then the transitions do not matter
+            mdp = self._mdp
+            least, greatest = backup_of_constant(
+                mdp.state_ptr, mdp.continuation, mdp.expected_reward, mdp.discount * constant, tv, greedy
+            )
+            return float(least - constant), float(greatest - constant)
         least, greatest = self._run(*self._arguments, v, tv, greedy)
         return float(least), float(greatest)
+
+    def backup_in_place(self, v: NDArray[np.float64], greedy: NDArray[np.int64], *, backward: bool) -> float:
+        """Replace v by its backup state by state, and return the largest change."""
+        return float(backup_in_place(*self._arguments, v, greedy, backward))
 
     def policy_sweeps(self) -> GreedyRows:
         return GreedyRows(self._mdp)

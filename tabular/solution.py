@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rlbook.tabular.operator import Model
+    from rlbook.tabular.optimal_actions import OptimalActions
 
 Reason = Literal["tolerance", "rounding floor", "iteration limit", "stalled", "cancelled"]
 
@@ -47,6 +48,7 @@ class Solution:
     values, lower, upper: (S,), in units of return, with lower <= v* <= upper in exact arithmetic for the stored MDP.
     policy: action labels, int32 (S,). gap: max over states of upper - lower. converged: whether gap <= tolerance, or as
     near to it as rounding allows (`reason` says which). chosen_because: why `solve` took this method, where it chose.
+    of_policy: whether the values are those of the policy, not the optimal ones.
     """
 
     mdp: Model = field(repr=False)
@@ -61,6 +63,7 @@ class Solution:
     reason: Reason
     history: History = field(repr=False)
     chosen_because: str = ""
+    of_policy: bool = False
 
     @property
     def gap(self) -> float:
@@ -85,6 +88,12 @@ class Solution:
         slack_low = relative * float(start @ np.abs(self.lower)) * (1 + 4 * UNIT_ROUNDOFF) + underflow
         slack_high = relative * float(start @ np.abs(self.upper)) * (1 + 4 * UNIT_ROUNDOFF) + underflow
         return float(np.nextafter(low - slack_low, -np.inf)), float(np.nextafter(high + slack_high, np.inf))
+
+    def optimal_actions(self) -> OptimalActions:
+        """Which actions the bounds prove optimal, which suboptimal, and which they leave undecided."""
+        from rlbook.tabular.optimal_actions import optimal_actions
+
+        return optimal_actions(self)
 
     def to_json(self) -> dict[str, Any]:
         """The summary that `rlbook solve --json` prints."""

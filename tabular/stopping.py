@@ -41,11 +41,11 @@ class Stopping:
         self._tol = tol
         self._max_iterations = max_iterations
         self._cancel = cancel
+        # News may have to travel far before the gap falls at all; next to the rounding floor there is nothing to wait
+        # for but the rate of the contraction, which lowers the gap by a hundredth in a hundredth of its horizon.
         horizon = contraction.horizon
-        # A constant shift contracts the larger of the two shifts at every sweep; with a potential only a weighted norm
-        # contracts, and the largest change may stand still while news travels from where episodes end.
-        waits = 0.05 * horizon if contraction.potential is None else horizon * (1 + math.log(max(horizon, 1.0)))
-        self._patience = 100 + math.ceil(waits)
+        self._patience = 100 + math.ceil(horizon * (1 + math.log(max(horizon, 1.0))))
+        self._short_patience = 100 + math.ceil(0.05 * horizon) if contraction.potential is None else self._patience
         self._best = self._nearest = math.inf
         self._best_at = 0
         self._gaps: list[float] = []
@@ -84,12 +84,14 @@ class Stopping:
             self._best_at = len(self._gaps)
             self._best, self._nearest = min(gap, self._best), min(reach, self._nearest)
         floor = self._contraction.floor(magnitude)
+        waited = len(self._gaps) - self._best_at
+        at_floor = gap <= _AT_FLOOR * floor or least == greatest == 0.0
         if gap <= self._tol:
             self.reason = "tolerance"
-        elif gap <= _AT_FLOOR * floor or least == greatest == 0.0:
+        elif at_floor or (gap <= _NEAR_FLOOR * floor and waited >= self._short_patience):
             self.reason = "rounding floor"
-        elif len(self._gaps) - self._best_at >= self._patience:
-            self.reason = "rounding floor" if gap <= _NEAR_FLOOR * floor else "stalled"
+        elif waited >= self._patience:
+            self.reason = "stalled"
         elif self._cancel is not None and self._cancel[0]:
             self.reason = "cancelled"
         elif len(self._gaps) >= self._max_iterations:
