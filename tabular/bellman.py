@@ -113,6 +113,22 @@ def backup_of_constant(
     return least, greatest
 
 
+@kernel(reads(int64), writes(float64), writes(float64), writes(float64), writes(int64))
+def best_action_values(state_ptr: Any, q: Any, v: Any, tv: Any, greedy: Any) -> tuple[float, float]:
+    """What `_backup` writes and returns, from action values q, one per pair."""
+    least, greatest = np.inf, -np.inf
+    for s in range(len(state_ptr) - 1):
+        best, choice = -np.inf, state_ptr[s]
+        for i in range(state_ptr[s], state_ptr[s + 1]):
+            if q[i] > best:
+                best, choice = q[i], i
+        tv[s] = best
+        greedy[s] = choice
+        least = min(least, best - v[s])
+        greatest = max(greatest, best - v[s])
+    return least, greatest
+
+
 @kernel(*_MDP, writes(float64), writes(int64), boolean)
 def backup_in_place(
     state_ptr: Any,

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 _COARSEST, _FINEST = 0.1, 0.003  # parts of the gap that synchronous sweeps may leave
 _INNER_FRACTION = 0.02  # in-place sweeps stop once the change they leave is this part of what it was
-_MOST_SYNCHRONOUS = 40  # a chain that needs more of them does not mix fast
+_MOST_SYNCHRONOUS, _MOST_WORK = 40, 4.0  # a chain that needs more sweeps, or backups' worth of them, mixes slowly
 _MOST_INNER = 1_000
+_AIM = 0.3  # part of the tolerance that sweeps aim at, so that the backup after them finds the gap closed
 _IN_PLACE = 16  # sweeps under one policy before the next optimality sweep
 _MOST_ROUNDS = 50  # of in-place sweeps, before bounds are certified again
 
@@ -71,6 +72,7 @@ class _Sweeps:
         self._in_place = False
         self._backward = True
         self._best_gap = self._last_gap = math.inf
+        self._policy: NDArray[np.int64] | None = None
 
     def improve(
         self,
@@ -87,17 +89,20 @@ class _Sweeps:
             return self._rounds(operator, self._rows, v, greedy, contraction)
         self._rows.gather(greedy)
         stored = isinstance(operator, StoredOperator)
-        most = _MOST_SYNCHRONOUS if stored else _MOST_INNER
-        goal = max(self._fraction(gap) * gap, 0.1 * self._tol)
+        most = max(_MOST_SYNCHRONOUS, int(_MOST_WORK / self._rows.cost)) if stored else _MOST_INNER
+        goal = max(self._fraction(gap, greedy) * gap, _AIM * self._tol)
         done = self._rows.sweep(v, contraction.gap_weights, goal, most, self._cancel)
         if stored and done == most:
             self._in_place = True
             self._start_below(operator, v, contraction)
         return done * self._rows.cost
 
-    def _fraction(self, gap: float) -> float:
+    def _fraction(self, gap: float, greedy: NDArray[np.int64]) -> float:
         """The part of the gap that inner sweeps leave: no less than the next improvement of the policy can use."""
         last, self._last_gap = self._last_gap, gap
+        if self._policy is not None and np.array_equal(greedy, self._policy):
+            return 0.0  # the policy seems to be final
+        self._policy = greedy.copy()
         return min(_COARSEST, max(0.3 * gap / last, _FINEST)) if 0 < last < math.inf else _COARSEST
 
     def _start_below(self, operator: BellmanOperator, v: NDArray[np.float64], contraction: Contraction) -> None:
@@ -117,7 +122,7 @@ class _Sweeps:
     ) -> float:
         """In-place sweeps until their change says that the bounds will be good, or fifty rounds."""
         work = 0.0
-        enough = max(0.5 * self._tol, _INNER_FRACTION * self._best_gap) / contraction.gap_weights[0]
+        enough = max(_AIM * self._tol, _INNER_FRACTION * self._best_gap) / contraction.gap_weights[0]
         for _ in range(_MOST_ROUNDS):
             change = operator.backup_in_place(v, greedy, backward=self._backward)
             self._backward = not self._backward

@@ -7,13 +7,23 @@ unchanged.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from rlbook.function_mdp import FunctionMDP
 from rlbook.mdp import FiniteMDP
-from rlbook.tabular.bellman import backup_in_place, backup_kernel, backup_of_constant, kernel_arguments
+from rlbook.mdp_device import DeviceMDP
+from rlbook.tabular.bellman import (
+    backup_in_place,
+    backup_kernel,
+    backup_of_constant,
+    best_action_values,
+    kernel_arguments,
+)
 from rlbook.tabular.certificate import Contraction
+from rlbook.tabular.gpu.operator import DeviceOperator
+from rlbook.tabular.matrix_free import FunctionOperator
 from rlbook.tabular.policy_sweeps import GreedyRows
 
 if TYPE_CHECKING:
@@ -76,6 +86,20 @@ class BellmanOperator(Protocol):
 
 
 @runtime_checkable
+class KeepsVectors(Protocol):
+    """An operator whose vectors lie elsewhere than in NumPy's memory: on a device, say."""
+
+    def place(self, vector: NDArray[Any]) -> Any:
+        """A copy of a vector where backups take it and sweeps change it."""
+
+    def fetch(self, vector: Any) -> NDArray[Any]:
+        """A copy of such a vector as a NumPy array."""
+
+    def magnitude(self) -> float:
+        """The greatest |v| of the vector that was last backed up."""
+
+
+@runtime_checkable
 class HasOperator(Protocol):
     """A model that brings its own operator."""
 
@@ -98,14 +122,19 @@ class StoredOperator:
         return Contraction.of(self._mdp, cancel)
 
     def backup(self, v: NDArray[np.float64], tv: NDArray[np.float64], greedy: NDArray[np.int64]) -> tuple[float, float]:
-        constant = v[0]
+        mdp, constant = self._mdp, v[0]
         if v[-1] == constant and np.all(v == constant):  # the usual start, and then the transitions do not matter
-            mdp = self._mdp
             least, greatest = backup_of_constant(
                 mdp.state_ptr, mdp.continuation, mdp.expected_reward, mdp.discount * constant, tv, greedy
             )
             return float(least - constant), float(greatest - constant)
-        least, greatest = self._run(*self._arguments, v, tv, greedy)
+        if mdp.is_dense:  # then one product of the matrix is what linear algebra libraries do best
+            q = mdp.probability.reshape(mdp.n_pairs, mdp.n_states) @ v
+            q *= mdp.discount
+            q += mdp.expected_reward
+            least, greatest = best_action_values(mdp.state_ptr, q, v, tv, greedy)
+        else:
+            least, greatest = self._run(*self._arguments, v, tv, greedy)
         return float(least), float(greatest)
 
     def backup_in_place(self, v: NDArray[np.float64], greedy: NDArray[np.int64], *, backward: bool) -> float:
@@ -123,6 +152,10 @@ def operator_of(model: Model) -> BellmanOperator:
     """The Bellman operator of a model, stored or not."""
     if isinstance(model, FiniteMDP):
         return StoredOperator(model)
+    if isinstance(model, FunctionMDP):
+        return FunctionOperator(model)
+    if isinstance(model, DeviceMDP):
+        return DeviceOperator(model)
     if isinstance(model, HasOperator):
         return model.bellman_operator()
     raise TypeError(f"model is a {type(model).__name__}; give a FiniteMDP, a FunctionMDP or an ExogenousMDP")
