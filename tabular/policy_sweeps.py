@@ -182,7 +182,7 @@ class GreedyRows:
             longest = np.maximum.reduceat(lengths, mdp.state_ptr[:-1])
         end = np.cumsum(longest)
         room = int(end[-1])
-        self.cost = room / max(mdp.n_transitions, 1)
+        self.cost = max(room, 1) / max(mdp.n_transitions, 1)
         self._arguments = kernel_arguments(mdp)[1:6]
         self._discount = mdp.discount
         self._held = np.full(states, -1, np.int64)
