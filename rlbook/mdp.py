@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     import scipy.sparse
     from numpy.typing import ArrayLike, NDArray
 
+    from rlbook.mdp_device import DeviceMDP
+
 
 @dataclass(frozen=True)
 class GridLayout:
@@ -88,8 +90,8 @@ class FiniteMDP:
         for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, np.ndarray):
-                object.__setattr__(self, item.name, _owned(value))
-        policies = {label: _owned(np.asarray(policy, dtype=np.float64)) for label, policy in self.policies.items()}
+                object.__setattr__(self, item.name, owned(value))
+        policies = {label: owned(np.asarray(policy, dtype=np.float64)) for label, policy in self.policies.items()}
         object.__setattr__(self, "policies", MappingProxyType(policies))
         if isinstance(self.discount, Real):  # one type, so that equal discounts have equal fingerprints
             object.__setattr__(self, "discount", float(self.discount))
@@ -118,6 +120,13 @@ class FiniteMDP:
         return from_csr(transition, reward, discount, **options)
 
     @staticmethod
+    def from_functions(*arguments: Any, **options: Any) -> FiniteMDP:
+        """Build from functions of state and action, compiled and enumerated; see `rlbook.function_mdp.FunctionMDP`."""
+        from rlbook.function_mdp import FunctionMDP
+
+        return FunctionMDP(*arguments, **options).to_finite_mdp()
+
+    @staticmethod
     def from_gymnasium(env: Any, discount: float, **options: Any) -> FiniteMDP:
         """Build from an environment that exposes toy-text `P`; see `rlbook.mdp_gymnasium.from_gymnasium`."""
         from rlbook.mdp_gymnasium import from_gymnasium
@@ -143,6 +152,12 @@ class FiniteMDP:
         from rlbook.mdp_files import save
 
         save(self, path)
+
+    def to(self, device: str) -> FiniteMDP | DeviceMDP:
+        """The same MDP on "cpu" or "gpu"; see `rlbook.mdp_device.to_gpu`."""
+        from rlbook.mdp_device import moves_to_gpu, to_gpu
+
+        return to_gpu(self) if moves_to_gpu(device) else self
 
     def replace(self, **changes: Any) -> FiniteMDP:
         """A copy with some fields changed and checked: `mdp.replace(discount=0.9)`; arrays that stay are shared."""
@@ -205,6 +220,14 @@ class FiniteMDP:
         mass[some] = np.add.reduceat(padded, bounds)[::2] if len(bounds) else 0.0
         mass.setflags(write=False)
         return mass
+
+    @cached_property
+    def is_dense(self) -> bool:
+        """Whether every pair continues to every state, listed in order, so that `probability` is a matrix."""
+        if self.n_transitions != self.n_pairs * self.n_states or self.terminates:
+            return False
+        rows = self.next_state.reshape(self.n_pairs, self.n_states)
+        return bool(np.all(np.diff(self.row_ptr) == self.n_states)) and bool(np.all(rows == np.arange(self.n_states)))
 
     @cached_property
     def terminates(self) -> bool:
@@ -283,7 +306,7 @@ class FiniteMDP:
         )
 
 
-def _owned(array: NDArray[Any]) -> NDArray[Any]:
+def owned(array: NDArray[Any]) -> NDArray[Any]:
     """The array itself when nobody can write to it, else a read-only copy: the caller's arrays are never changed."""
     if array.flags.writeable or (isinstance(array.base, np.ndarray) and array.base.flags.writeable):
         array = array.copy()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rlbook.tabular.bellman import value_vector
-from rlbook.tabular.operator import operator_of
+from rlbook.tabular.operator import KeepsVectors, operator_of
 from rlbook.tabular.solution import Solution
 from rlbook.tabular.stopping import Stopping, check_stopping
 
@@ -46,14 +46,19 @@ def certified_iteration(
     v = np.zeros(model.n_states) if initial_values is None else value_vector(model, initial_values)
     tv = np.empty_like(v)
     greedy = np.empty(model.n_states, dtype=np.int64)
+    elsewhere = operator if isinstance(operator, KeepsVectors) else None
+    if elsewhere is not None:
+        v, tv, greedy = (elsewhere.place(vector) for vector in (v, tv, greedy))
     while True:
         least, greatest = operator.backup(v, tv, greedy)
-        stopping.update(least, greatest, v)
+        stopping.update(least, greatest, v if elsewhere is None else elsewhere.magnitude())
         if stopping.reason is not None:
             break
         v, tv = tv, v
         if between is not None:
             stopping.work += between(operator, v, greedy, contraction, stopping.gap)
+    if elsewhere is not None:
+        v = elsewhere.fetch(v)
     lower, upper = contraction.bounds(v, stopping.shifts)
     return Solution(
         mdp=model,

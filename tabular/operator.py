@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from rlbook.exogenous_mdp import ExogenousMDP
 from rlbook.function_mdp import FunctionMDP
 from rlbook.mdp import FiniteMDP
 from rlbook.mdp_device import DeviceMDP
@@ -22,6 +23,7 @@ from rlbook.tabular.bellman import (
     kernel_arguments,
 )
 from rlbook.tabular.certificate import Contraction
+from rlbook.tabular.exogenous import ExogenousOperator
 from rlbook.tabular.gpu.operator import DeviceOperator
 from rlbook.tabular.matrix_free import FunctionOperator
 from rlbook.tabular.policy_sweeps import GreedyRows
@@ -156,6 +158,8 @@ def operator_of(model: Model) -> BellmanOperator:
         return FunctionOperator(model)
     if isinstance(model, DeviceMDP):
         return DeviceOperator(model)
+    if isinstance(model, ExogenousMDP):
+        return ExogenousOperator(model)
     if isinstance(model, HasOperator):
         return model.bellman_operator()
     raise TypeError(f"model is a {type(model).__name__}; give a FiniteMDP, a FunctionMDP or an ExogenousMDP")

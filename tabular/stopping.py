@@ -70,9 +70,12 @@ class Stopping:
         changes, spent = np.array(self._changes), np.array(self._spent)
         return History(np.array(self._gaps), *changes.T, *spent.T)
 
-    def update(self, least: float, greatest: float, v: NDArray[np.float64], backups: float = 1.0) -> None:
-        """Take the least and greatest change of the backup of v, and decide; `backups` is the work that it took."""
-        magnitude = max(float(v.max()), -float(v.min()))
+    def update(self, least: float, greatest: float, v: NDArray[np.float64] | float, backups: float = 1.0) -> None:
+        """Take the least and greatest change of the backup of v, and decide.
+
+        v: the vector, or max |v| where it is known. backups: the work that the backup took.
+        """
+        magnitude = v if isinstance(v, float) else max(float(v.max()), -float(v.min()))
         self.shifts = self._contraction.shifts(least, greatest, magnitude)
         gap = self._contraction.gap(self.shifts, magnitude)
         self._gaps.append(gap)
