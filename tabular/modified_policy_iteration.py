@@ -8,13 +8,15 @@ certified one. Where that does not come within a few dozen sweeps, news travels 
 in-place sweeps in alternating directions carry it many states at a time: the optimality operator in place, which moves
 the frontier of good decisions, then the policy's own rows. They start from a vector below its own backup, from which
 all that follows rises to v* (Puterman 1994, theorem 6.5.5): from above, in-place sweeps creep, as every state leans on
-the most hopeful neighbour.
+the most hopeful neighbour. Where even they are slow, because chains wander to and fro, its equation is solved on
+several levels at once (`aggregation`), or by elimination where all steps are short (`banded`).
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -35,8 +37,19 @@ _INNER_FRACTION = 0.02  # in-place sweeps stop once the change they leave is thi
 _MOST_SYNCHRONOUS, _MOST_WORK = 40, 4.0  # a chain that needs more sweeps, or backups' worth of them, mixes slowly
 _MOST_INNER = 1_000
 _AIM = 0.3  # part of the tolerance that sweeps aim at, so that the backup after them finds the gap closed
-_IN_PLACE = 16  # sweeps under one policy before the next optimality sweep
+_IN_PLACE, _IN_PLACE_WORK = 16, 2.0  # sweeps, or backups' worth of them, under one policy before it may change
 _MOST_ROUNDS = 50  # of in-place sweeps, before bounds are certified again
+_SLOW, _SLOW_ROUNDS = 0.85, 3  # the part of a change that so many rounds in a row must leave for sweeps to be given up
+_MOST_CYCLES = 60
+_SWEEPS_IN_A_CYCLE = 7  # four on the policy's own chain, and what the coarser ones add
+
+Gear = Literal["synchronous", "in place", "equation"]
+
+_CHOICES: dict[Gear, str] = {
+    "synchronous": "synchronous sweeps sufficed, as its chains mix fast or end soon",
+    "in place": "sweeps went in place, as synchronous ones were too slow to carry news through it",
+    "equation": "policies' equations were solved on several levels or by elimination, as it mixes slowly",
+}
 
 
 def modified_policy_iteration(
@@ -51,15 +64,17 @@ def modified_policy_iteration(
 
     `iterations` counts certified backups over all pairs; `history.work` counts everything.
     """
-    return certified_iteration(
+    sweeps = _Sweeps(tol, cancel)
+    solution = certified_iteration(
         model,
         "modified-policy-iteration",
         tol,
         initial_values=initial_values,
         max_iterations=max_iterations,
         cancel=cancel,
-        between=_Sweeps(tol, cancel).improve,
+        between=sweeps.improve,
     )
+    return replace(solution, chosen_because=_CHOICES[sweeps.gear])
 
 
 class _Sweeps:
@@ -68,11 +83,12 @@ class _Sweeps:
     def __init__(self, tol: float, cancel: NDArray[np.uint8] | None) -> None:
         self._tol = tol
         self._cancel = np.zeros(1, dtype=np.uint8) if cancel is None else cancel
+        self.gear: Gear = "synchronous"
         self._rows: PolicySweeps | None = None
-        self._in_place = False
+        self._policy: NDArray[np.int64] | None = None
         self._backward = True
         self._best_gap = self._last_gap = math.inf
-        self._policy: NDArray[np.int64] | None = None
+        self._only_sweeps_so_far = True
 
     def improve(
         self,
@@ -83,23 +99,34 @@ class _Sweeps:
         gap: float,
     ) -> float:
         """Improve v = T v in place; return the work done."""
-        self._rows = self._rows or operator.policy_sweeps()
-        self._best_gap = min(gap, self._best_gap)
-        if self._in_place and isinstance(operator, StoredOperator) and isinstance(self._rows, GreedyRows):
-            return self._rounds(operator, self._rows, v, greedy, contraction)
-        self._rows.gather(greedy)
-        stored = isinstance(operator, StoredOperator)
-        most = max(_MOST_SYNCHRONOUS, int(_MOST_WORK / self._rows.cost)) if stored else _MOST_INNER
-        goal = max(self._fraction(gap, greedy) * gap, _AIM * self._tol)
-        done = self._rows.sweep(v, contraction.gap_weights, goal, most, self._cancel)
-        if stored and done == most:
-            self._in_place = True
-            self._start_below(operator, v, contraction)
-        return done * self._rows.cost
+        self._rows = rows = self._rows or operator.policy_sweeps()
+        fraction = self._fraction(gap, greedy)
+        if not (isinstance(operator, StoredOperator) and isinstance(rows, GreedyRows)):
+            rows.gather(greedy)
+            goal = max(fraction * gap, _AIM * self._tol)
+            return rows.cost * rows.sweep(v, contraction.gap_weights, goal, _MOST_INNER, self._cancel)
+        work = 0.0
+        if self.gear == "synchronous":
+            rows.gather(greedy)
+            most = max(_MOST_SYNCHRONOUS, int(_MOST_WORK / rows.cost))
+            goal = max(fraction * gap, _AIM * self._tol)
+            done = rows.sweep(v, contraction.gap_weights, goal, most, self._cancel)
+            work += done * rows.cost
+            if done == most:
+                self.gear = "in place"
+                self._start_below(operator, v, contraction)
+                work += 1
+        if self.gear == "in place":
+            work += self._sweep_in_place(operator, rows, v, greedy, contraction)
+        if self.gear == "equation":
+            rows.gather(greedy)
+            work += self._solve_equation(rows, v, fraction, contraction)
+        return work
 
     def _fraction(self, gap: float, greedy: NDArray[np.int64]) -> float:
         """The part of the gap that inner sweeps leave: no less than the next improvement of the policy can use."""
         last, self._last_gap = self._last_gap, gap
+        self._best_gap = min(gap, self._best_gap)
         if self._policy is not None and np.array_equal(greedy, self._policy):
             return 0.0  # the policy seems to be final
         self._policy = greedy.copy()
@@ -112,7 +139,7 @@ class _Sweeps:
         low = min(contraction.shifts(least, greatest, float(np.abs(v).max()))[0], 0.0)
         v += low if contraction.potential is None else low * contraction.potential
 
-    def _rounds(
+    def _sweep_in_place(
         self,
         operator: StoredOperator,
         rows: GreedyRows,
@@ -120,8 +147,9 @@ class _Sweeps:
         greedy: NDArray[np.int64],
         contraction: Contraction,
     ) -> float:
-        """In-place sweeps until their change says that the bounds will be good, or fifty rounds."""
-        work = 0.0
+        """Rounds of in-place sweeps until their change says that the bounds will be good; or change gear."""
+        work, slow = 0.0, 0
+        most = max(_IN_PLACE, int(_IN_PLACE_WORK / rows.cost))
         enough = max(_AIM * self._tol, _INNER_FRACTION * self._best_gap) / contraction.gap_weights[0]
         for _ in range(_MOST_ROUNDS):
             change = operator.backup_in_place(v, greedy, backward=self._backward)
@@ -130,6 +158,25 @@ class _Sweeps:
             if change <= enough or self._cancel[0]:
                 break
             rows.gather(greedy)
-            done, _ = rows.sweep_in_place(v, max(_INNER_FRACTION * change, 0.1 * enough), _IN_PLACE, self._cancel)
+            goal = max(_INNER_FRACTION * change, 0.1 * enough)
+            done, first, last = rows.sweep_in_place(v, goal, most, self._cancel)
             work += done * rows.cost
+            slow = slow + 1 if last > _SLOW * first else 0
+            if slow == _SLOW_ROUNDS and self._only_sweeps_so_far:
+                self.gear = "equation"
+                break
         return work
+
+    def _solve_equation(
+        self, rows: GreedyRows, v: NDArray[np.float64], fraction: float, contraction: Contraction
+    ) -> float:
+        """Solve the policy's equation by more than sweeps; where that hardly helps, change back for good."""
+        self._only_sweeps_so_far = False
+        change = rows.change(v)
+        size = float(np.abs(change).max())
+        goal = max(fraction * size, 0.5 * _AIM * self._tol / contraction.gap_weights[0])
+        correction, cycles, left = rows.policy_solver().solve(change, goal, _MOST_CYCLES, self._cancel)
+        if left > 0.5 * size and left > goal:
+            self.gear = "in place"
+        v += correction
+        return (1 + _SWEEPS_IN_A_CYCLE * cycles) * rows.cost

@@ -16,6 +16,8 @@ import numpy as np
 from numba import prange
 
 from rlbook.kernel import boolean, float64, inline, int32, int64, kernel, reads, uint8, uint64, writes
+from rlbook.tabular.aggregation import Aggregation
+from rlbook.tabular.banded import Banded, is_banded
 from rlbook.tabular.bellman import PARALLEL_TRANSITIONS, expectation, kernel_arguments
 
 if TYPE_CHECKING:
@@ -113,14 +115,14 @@ def _in_place_sweeps(
     most: int,
     backward: bool,
     cancel: Any,
-) -> tuple[int, float]:
+) -> tuple[int, float, float]:
     """Sweep v in place, directions alternating, until no value changes by more than `goal`.
 
-    Returns the sweeps done and the largest change of the last.
+    Returns the sweeps done and the largest change of the first and of the last.
     """
     states = len(reward)
     part = states // 4
-    largest = np.inf
+    first = largest = np.inf
     for sweep in range(most):
         largest = 0.0
         if backward:
@@ -143,9 +145,11 @@ def _in_place_sweeps(
                 largest = max(largest, abs(new - v[s]))
                 v[s] = new
         backward = not backward
+        if sweep == 0:
+            first = largest
         if largest <= goal or cancel[0] != 0:
-            return sweep + 1, largest
-    return most, largest
+            return sweep + 1, first, largest
+    return most, first, largest
 
 
 _GATHER_TYPES = (
@@ -189,11 +193,14 @@ class GreedyRows:
         self._rows = (end - longest, end, np.empty(room, np.int32), np.empty(room), np.empty(states))
         self._scratch = np.empty(states)
         self._backward = True
+        self._solver: Aggregation | Banded | None = None
         self._gather = gather_parallel if mdp.n_transitions >= PARALLEL_TRANSITIONS else gather_serial
         self._sweeps = evaluation_sweeps_parallel if room >= _PARALLEL_ROOM else evaluation_sweeps_serial
 
     def gather(self, greedy: NDArray[np.int64]) -> None:
         """Take the rows of the pairs `greedy`, int64 (S,)."""
+        if self._solver is not None and not np.array_equal(greedy, self._held):
+            self._solver = None
         self._gather(*self._arguments, greedy, self._held, *self._rows)
 
     def sweep(
@@ -208,11 +215,27 @@ class GreedyRows:
         flag = np.zeros(1, dtype=np.uint8) if cancel is None else cancel
         return int(self._sweeps(*self._rows, self._discount, v, self._scratch, *gap_weights, goal, most, flag))
 
+    def change(self, v: NDArray[np.float64]) -> NDArray[np.float64]:
+        """T_pi v - v, (S,)."""
+        following = v.copy()
+        self.sweep(following, (1.0, 1.0), 0.0, 1)
+        return np.subtract(following, v, out=following)
+
+    def policy_solver(self) -> Aggregation | Banded:
+        """What solves (I - discount P) x = b for this policy; kept while the policy stays."""
+        if self._solver is None:
+            chain = (*self._rows[:4], self._discount)
+            self._solver = Banded(*chain) if is_banded(*self._rows[:3]) else Aggregation(*chain)
+        return self._solver
+
     def sweep_in_place(
         self, v: NDArray[np.float64], goal: float, most: int, cancel: NDArray[np.uint8] | None = None
-    ) -> tuple[int, float]:
-        """Gauss-Seidel sweeps until no value changes by more than `goal`; return their number and the last's change."""
+    ) -> tuple[int, float, float]:
+        """Gauss-Seidel sweeps until no value changes by more than `goal`.
+
+        Returns their number, and the largest change of the first and of the last.
+        """
         flag = np.zeros(1, dtype=np.uint8) if cancel is None else cancel
-        done, largest = _in_place_sweeps(*self._rows, self._discount, v, goal, most, self._backward, flag)
+        done, first, last = _in_place_sweeps(*self._rows, self._discount, v, goal, most, self._backward, flag)
         self._backward ^= done % 2 == 1
-        return int(done), float(largest)
+        return int(done), float(first), float(last)

@@ -47,7 +47,8 @@ class Solution:
 
     values, lower, upper: (S,), in units of return, with lower <= v* <= upper in exact arithmetic for the stored MDP.
     policy: action labels, int32 (S,). gap: max over states of upper - lower. converged: whether gap <= tolerance, or as
-    near to it as rounding allows (`reason` says which). chosen_because: why `solve` took this method, where it chose.
+    near to it as rounding allows (`reason` says which). chosen_because: why `solve` took this method, and what
+    the method itself chose.
     of_policy: whether the values are those of the policy, not the optimal ones.
     """
 

@@ -1,0 +1,338 @@
+"""Multilevel aggregation: the equation of a policy, (I - gamma P) v = r, solved with the help of ever coarser chains.
+
+Sweeps soon make the error smooth along the chain, and then hardly lower it: where a chain mixes slowly, news creep. But
+a smooth error is seen just as well when states that are likely to follow one another are lumped into one. The lumped
+chain is a Markov chain again, with the same discount, a quarter of the size or less, and the same remedy applies to it.
+This is adaptive aggregation (Bertsekas & Castanon 1989) on many levels, or algebraic multigrid by plain aggregation
+(Notay 2010): pairs are matched twice per level by their largest transition probability, A' = Q^T A Q with Q the 0-1
+membership, one Gauss-Seidel sweep each way around a correction from the coarser level, taken twice (a W-cycle).
+
+One such cycle is the preconditioner of GMRES (Saad & Schultz 1986), whose residual never grows: for chains with strong
+drift the cycle alone need not converge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rlbook.kernel import boolean, float64, int32, int64, kernel, writes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_COARSEST = 600  # states that a dense factorisation handles in a few milliseconds
+_LEAST_COARSENING = 0.8  # a level that keeps more than this part of the states is not worth having
+_MOST_LEVELS = 20
+_STRETCH = 1.4  # groups are stiffer than what they stand for, so corrections come out short (Braess 1995)
+_KRYLOV = 10  # directions that GMRES keeps before it starts again
+
+
+@kernel(
+    *(writes(int64), writes(int64), writes(int32), writes(float64), float64),
+    *(writes(int64), writes(int32), writes(float64), writes(float64)),
+)
+def _split(
+    slot: Any, end: Any, following: Any, mass: Any, gamma: float, ptr: Any, column: Any, weight: Any, diagonal: Any
+) -> None:
+    """I - gamma P as diagonal minus weights off it; entries that repeat a column stay as they are."""
+    at = 0
+    ptr[0] = 0
+    for s in range(len(diagonal)):
+        diagonal[s] = 1.0
+        for k in range(slot[s], end[s]):
+            if following[k] == s:
+                diagonal[s] -= gamma * mass[k]
+            else:
+                column[at] = following[k]
+                weight[at] = gamma * mass[k]
+                at += 1
+        ptr[s + 1] = at
+
+
+@kernel(writes(int64), writes(int32), writes(float64), writes(int32))
+def _match(ptr: Any, column: Any, weight: Any, group: Any) -> int:
+    """Pair each state with the likeliest free successor; write the groups and return how many there are."""
+    groups = 0
+    group[:] = -1
+    for s in range(len(group)):
+        if group[s] < 0:
+            best, partner = 0.0, -1
+            for k in range(ptr[s], ptr[s + 1]):
+                if weight[k] > best and group[column[k]] < 0:
+                    best, partner = weight[k], column[k]
+            if partner >= 0:  # else it stays free, so that a later state may choose it
+                group[s] = group[partner] = groups
+                groups += 1
+    for s in range(len(group)):
+        if group[s] < 0:
+            group[s] = groups
+            groups += 1
+    return groups
+
+
+@kernel(
+    *(writes(int64), writes(int32), writes(float64), writes(float64), writes(int32)),
+    *(writes(int64), writes(int32), writes(float64), writes(float64)),
+)
+def _lump(
+    ptr: Any,
+    column: Any,
+    weight: Any,
+    diagonal: Any,
+    group: Any,
+    coarse_ptr: Any,
+    coarse_column: Any,
+    coarse_weight: Any,
+    coarse_diagonal: Any,
+) -> None:
+    """Add up rows and columns of each group."""
+    groups = len(coarse_diagonal)
+    first = np.zeros(groups + 1, np.int64)
+    for s in range(len(group)):
+        first[group[s] + 1] += 1
+    for g in range(groups):
+        first[g + 1] += first[g]
+    member = np.empty(len(group), np.int32)
+    filled = first[:-1].copy()
+    for s in range(len(group)):
+        member[filled[group[s]]] = s
+        filled[group[s]] += 1
+    place = np.full(groups, -1, np.int64)
+    at = 0
+    coarse_ptr[0] = 0
+    for g in range(groups):
+        begin = at
+        coarse_diagonal[g] = 0.0
+        for m in range(first[g], first[g + 1]):
+            s = member[m]
+            coarse_diagonal[g] += diagonal[s]
+            for k in range(ptr[s], ptr[s + 1]):
+                to = group[column[k]]
+                if to == g:
+                    coarse_diagonal[g] -= weight[k]
+                elif place[to] < begin:
+                    place[to] = at
+                    coarse_column[at] = to
+                    coarse_weight[at] = weight[k]
+                    at += 1
+                else:
+                    coarse_weight[place[to]] += weight[k]
+        coarse_ptr[g + 1] = at
+
+
+@kernel(
+    *(writes(int64), writes(int32), writes(float64), writes(float64)),
+    *(writes(float64), writes(float64), boolean),
+)
+def _smooth(ptr: Any, column: Any, weight: Any, diagonal: Any, b: Any, x: Any, backward: bool) -> None:
+    """One Gauss-Seidel sweep on A x = b."""
+    states = len(diagonal)
+    for j in range(states):
+        s = states - 1 - j if backward else j
+        total = b[s]
+        for k in range(ptr[s], ptr[s + 1]):
+            total += weight[k] * x[column[k]]
+        x[s] = total / diagonal[s]
+
+
+@kernel(
+    *(writes(int64), writes(int32), writes(float64), writes(float64)),
+    *(writes(float64), writes(float64), writes(float64)),
+)
+def _residual(ptr: Any, column: Any, weight: Any, diagonal: Any, b: Any, x: Any, r: Any) -> None:
+    """r = b - A x."""
+    for s in range(len(diagonal)):
+        total = b[s] - diagonal[s] * x[s]
+        for k in range(ptr[s], ptr[s + 1]):
+            total += weight[k] * x[column[k]]
+        r[s] = total
+
+
+@kernel(writes(int64), writes(int32), writes(float64), writes(float64), writes(float64), writes(float64))
+def _times(ptr: Any, column: Any, weight: Any, diagonal: Any, x: Any, out: Any) -> None:
+    """A x."""
+    for s in range(len(diagonal)):
+        total = diagonal[s] * x[s]
+        for k in range(ptr[s], ptr[s + 1]):
+            total -= weight[k] * x[column[k]]
+        out[s] = total
+
+
+@kernel(writes(int32), writes(float64), writes(float64))
+def _restrict(group: Any, fine: Any, coarse: Any) -> None:
+    coarse[:] = 0.0
+    for s in range(len(group)):
+        coarse[group[s]] += fine[s]
+
+
+@kernel(writes(int32), writes(float64), writes(float64))
+def _prolong(group: Any, coarse: Any, fine: Any) -> None:
+    for s in range(len(group)):
+        fine[s] += _STRETCH * coarse[group[s]]
+
+
+@dataclass
+class _Level:
+    """A = diagonal - weights, the groups that make the next level, and room for a cycle."""
+
+    matrix: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]
+    group: NDArray[np.int32]
+    right: NDArray[np.float64]
+    x: NDArray[np.float64]
+    r: NDArray[np.float64]
+
+    @property
+    def size(self) -> int:
+        return len(self.matrix[3])
+
+
+class Aggregation:
+    """The chain of a policy on all its levels.
+
+    slot, end, following, mass: the policy's continuing rows as in `policy_sweeps`. Memory: about twice those rows, and
+    some fifteen vectors.
+    """
+
+    def __init__(
+        self,
+        slot: NDArray[np.int64],
+        end: NDArray[np.int64],
+        following: NDArray[np.int32],
+        mass: NDArray[np.float64],
+        discount: float,
+    ) -> None:
+        states = len(slot)
+        room = int((end - slot).sum())
+        matrix = (np.empty(states + 1, np.int64), np.empty(room, np.int32), np.empty(room), np.empty(states))
+        _split(slot, end, following, mass, discount, *matrix)
+        self._levels: list[_Level] = []
+        while len(matrix[3]) > _COARSEST and len(self._levels) < _MOST_LEVELS:
+            group, coarse = _coarsen(matrix)
+            if len(coarse[3]) > _LEAST_COARSENING * len(matrix[3]):
+                break
+            self._levels.append(_level(matrix, group))
+            matrix = coarse
+        self._last = _level(matrix, np.empty(0, np.int32))
+        self._factors = _dense_factors(matrix) if len(matrix[3]) <= 2 * _COARSEST else None
+
+    def solve(
+        self, b: NDArray[np.float64], goal: float, most: int, cancel: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float64], int, float]:
+        """x with |b - A x| <= goal everywhere, as far as `most` cycles reach; the cycles done, and max |b - A x|."""
+        x = np.zeros_like(b)
+        r = b.copy()
+        cycles = 0
+        while cycles < most and np.abs(r).max() > goal and not cancel[0]:
+            before = float(np.linalg.norm(r))
+            done = self._gmres(x, r, goal, min(_KRYLOV, most - cycles))
+            cycles += done
+            self._residual(b, x, r)
+            if not np.linalg.norm(r) < 0.9 * before:
+                break
+        return x, cycles, float(np.abs(r).max())
+
+    def _gmres(self, x: NDArray[np.float64], r: NDArray[np.float64], goal: float, most: int) -> int:
+        """Add to x the combination of at most `most` directions that lowers |r| most; right-preconditioned."""
+        size = float(np.linalg.norm(r))
+        basis = [r / size]
+        hessenberg = np.zeros((most + 1, most))
+        right = np.zeros(most + 1)
+        right[0] = size
+        aim = goal / float(np.abs(r).max()) * size
+        y = np.zeros(0)
+        for j in range(most):
+            w = self._times(self._cycle(basis[j]))
+            for i in range(j + 1):
+                hessenberg[i, j] = basis[i] @ w
+                w -= hessenberg[i, j] * basis[i]
+            hessenberg[j + 1, j] = np.linalg.norm(w)
+            y, *_ = np.linalg.lstsq(hessenberg[: j + 2, : j + 1], right[: j + 2], rcond=None)
+            left = float(np.linalg.norm(right[: j + 2] - hessenberg[: j + 2, : j + 1] @ y))
+            if left <= aim or hessenberg[j + 1, j] <= 1e-14 * size:
+                break
+            basis.append(w / hessenberg[j + 1, j])
+        total = y[0] * basis[0]
+        for i in range(1, len(y)):
+            total += y[i] * basis[i]
+        x += self._cycle(total)
+        return len(y)
+
+    @property
+    def _finest(self) -> _Level:
+        return self._levels[0] if self._levels else self._last
+
+    def _times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        out = np.empty_like(x)
+        _times(*self._finest.matrix, x, out)
+        return out
+
+    def _residual(self, b: NDArray[np.float64], x: NDArray[np.float64], r: NDArray[np.float64]) -> None:
+        _residual(*self._finest.matrix, b, x, r)
+
+    def _cycle(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
+        level = self._finest
+        level.right[:] = b
+        self._descend(0)
+        return level.x.copy()
+
+    def _descend(self, depth: int) -> None:
+        """Write an approximate solution of the level's right-hand side into its x."""
+        if depth == len(self._levels):
+            self._solve_last()
+            return
+        level = self._levels[depth]
+        below = self._levels[depth + 1] if depth + 1 < len(self._levels) else self._last
+        level.x[:] = 0.0
+        _smooth(*level.matrix, level.right, level.x, False)
+        for _ in range(2 if depth > 0 and below is not self._last else 1):
+            _residual(*level.matrix, level.right, level.x, level.r)
+            _restrict(level.group, level.r, below.right)
+            self._descend(depth + 1)
+            _prolong(level.group, below.x, level.x)
+        _smooth(*level.matrix, level.right, level.x, True)
+
+    def _solve_last(self) -> None:
+        from scipy.linalg import lu_solve
+
+        last = self._last
+        if self._factors is not None:
+            last.x[:] = lu_solve(self._factors, last.right, check_finite=False)
+            return
+        last.x[:] = 0.0
+        for sweep in range(8):
+            _smooth(*last.matrix, last.right, last.x, sweep % 2 == 1)
+
+
+def _coarsen(matrix: tuple[Any, ...]) -> tuple[NDArray[np.int32], tuple[Any, ...]]:
+    """Match pairs twice: the groups of up to four, and the matrix of the groups."""
+    group = None
+    for _ in range(2):
+        ptr, column, weight, diagonal = matrix
+        pairs = np.empty(len(diagonal), np.int32)
+        groups = int(_match(ptr, column, weight, pairs))
+        room = len(column)
+        coarse = (np.empty(groups + 1, np.int64), np.empty(room, np.int32), np.empty(room), np.empty(groups))
+        _lump(*matrix, pairs, *coarse)
+        used = int(coarse[0][-1])
+        matrix = (coarse[0], coarse[1][:used].copy(), coarse[2][:used].copy(), coarse[3])
+        group = pairs if group is None else pairs[group]
+    assert group is not None
+    return group, matrix
+
+
+def _level(matrix: tuple[Any, ...], group: NDArray[np.int32]) -> _Level:
+    size = len(matrix[3])
+    return _Level(matrix, group, np.empty(size), np.empty(size), np.empty(size))
+
+
+def _dense_factors(matrix: tuple[Any, ...]) -> Any:
+    from scipy.linalg import lu_factor
+
+    ptr, column, weight, diagonal = matrix
+    dense = np.diag(diagonal)
+    rows = np.repeat(np.arange(len(diagonal)), np.diff(ptr))
+    np.subtract.at(dense, (rows, column[: len(rows)]), weight[: len(rows)])
+    return lu_factor(dense, check_finite=False)

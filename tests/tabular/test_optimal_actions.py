@@ -1,0 +1,86 @@
+"""What bounds prove of actions, held against exact rationals, ties included."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from rlbook import make
+from rlbook.errors import MDPError
+from rlbook.mdp import FiniteMDP
+from rlbook.tabular import evaluate_policy, solve
+
+from .exact import exact_optimal_values, small_mdp
+
+
+def exact_action_values(mdp: FiniteMDP) -> tuple[list[Fraction], list[Fraction]]:
+    values = exact_optimal_values(mdp)
+    discount = Fraction(mdp.discount)
+    q = []
+    for i in range(mdp.n_pairs):
+        rows = range(mdp.row_ptr[i], mdp.continuing_end[i])
+        following = sum((Fraction(float(mdp.probability[k])) * values[mdp.next_state[k]] for k in rows), Fraction(0))
+        q.append(Fraction(float(mdp.expected_reward[i])) + discount * following)
+    return q, values
+
+
+@pytest.mark.parametrize("terminating", [False, True])
+@pytest.mark.parametrize("hard", [False, True])
+@pytest.mark.parametrize("tol", [1.0, 1e-3, 0.0])
+def test_nothing_false_is_proven(tol, hard, terminating):
+    """Prevents calling an action optimal or suboptimal that is not, nearly tied actions included."""
+    decided = 0
+    for seed in range(80):
+        mdp = small_mdp(seed, [0.0, 0.9, 0.99, 0.9999][seed % 4], terminating=terminating, hard=hard)
+        q, values = exact_action_values(mdp)
+        found = solve(mdp, tol).optimal_actions()
+        for i, state in enumerate(mdp.pair_state):
+            assert Fraction(float(found.q_lower[i])) <= q[i] <= Fraction(float(found.q_upper[i]))
+            if found.status[i] == 1:
+                assert q[i] == values[state]
+            elif found.status[i] == -1:
+                assert q[i] < values[state]
+        decided += int(found.decided.sum())
+    assert decided > 20
+
+
+def test_a_smaller_gap_decides_more():
+    mdp = make("garnet", states=200, actions=5, branching=5, discount=0.99)
+    undecided = [solve(mdp, tol).optimal_actions().counts["undecided"] for tol in (10.0, 0.1, 1e-8)]
+    assert undecided[0] > undecided[1] >= undecided[2] == 0
+
+
+def test_copies_of_an_optimal_action_are_optimal_too():
+    """Prevents an undecided verdict where two actions are the same to the last bit."""
+    mdp = FiniteMDP.from_dense(np.full((2, 3, 2), 0.5), [[1.0, 1.0, 0.0], [2.0, 2.0, 2.0]], 0.9)
+    found = solve(mdp).optimal_actions()
+    assert found.of(0) == {0: "optimal", 1: "optimal", 2: "suboptimal"}
+    assert set(found.of(1).values()) == {"optimal"}
+
+
+def test_a_real_tie_stays_undecided_at_every_gap():
+    """The gambler's problem has many optimal stakes (Sutton & Barto 2018, exercise 4.9); rounding must not choose."""
+    mdp = make("gambler")
+    found = solve(mdp, 0.0).optimal_actions()
+    stakes = found.of(51)
+    assert {stake for stake, word in stakes.items() if word != "suboptimal"} == {1, 49}
+    assert stakes[1] == stakes[49] == "undecided"
+    assert found.of(50)[50] == "optimal"
+
+
+def test_the_policy_of_a_solution_is_never_proven_suboptimal():
+    for seed in range(40):
+        mdp = small_mdp(seed, 0.99, terminating=True, hard=True)
+        solution = solve(mdp)
+        found = solution.optimal_actions()
+        assert all(found.of(s)[int(a)] != "suboptimal" for s, a in enumerate(solution.policy))
+
+
+def test_what_cannot_be_compared_is_refused():
+    mdp = small_mdp(1, 0.9)
+    with pytest.raises(MDPError, match="value of a policy"):
+        evaluate_policy(mdp, mdp.action[mdp.state_ptr[:-1]]).optimal_actions()
+    with pytest.raises(MDPError, match="state 99 does not exist"):
+        solve(mdp).optimal_actions().of(99)
