@@ -237,7 +237,8 @@ class Aggregation:
     def _gmres(self, x: NDArray[np.float64], r: NDArray[np.float64], goal: float, most: int) -> int:
         """Add to x the combination of at most `most` directions that lowers |r| most; right-preconditioned."""
         size = float(np.linalg.norm(r))
-        basis = [r / size]
+        basis = np.empty((most + 1, len(r)))
+        np.divide(r, size, out=basis[0])
         hessenberg = np.zeros((most + 1, most))
         right = np.zeros(most + 1)
         right[0] = size
@@ -245,19 +246,15 @@ class Aggregation:
         y = np.zeros(0)
         for j in range(most):
             w = self._times(self._cycle(basis[j]))
-            for i in range(j + 1):
-                hessenberg[i, j] = basis[i] @ w
-                w -= hessenberg[i, j] * basis[i]
+            hessenberg[: j + 1, j] = basis[: j + 1] @ w
+            w -= hessenberg[: j + 1, j] @ basis[: j + 1]
             hessenberg[j + 1, j] = np.linalg.norm(w)
             y, *_ = np.linalg.lstsq(hessenberg[: j + 2, : j + 1], right[: j + 2], rcond=None)
             left = float(np.linalg.norm(right[: j + 2] - hessenberg[: j + 2, : j + 1] @ y))
             if left <= aim or hessenberg[j + 1, j] <= 1e-14 * size:
                 break
-            basis.append(w / hessenberg[j + 1, j])
-        total = y[0] * basis[0]
-        for i in range(1, len(y)):
-            total += y[i] * basis[i]
-        x += self._cycle(total)
+            np.divide(w, hessenberg[j + 1, j], out=basis[j + 1])
+        x += self._cycle(y @ basis[: len(y)])
         return len(y)
 
     @property

@@ -118,12 +118,35 @@ class Contraction:
         if not mdp.discount * high * _OUTWARD < 1:
             potential, slack = _potential(mdp, made, cancel)
             made = replace(made, potential=potential, slack=slack)
-        if largest * made.horizon > LARGEST:
-            raise MDPError(
-                f"rewards reach {largest:.3g} and add up over about {made.horizon:.3g} steps, beyond what doubles "
-                "hold; divide all rewards by a constant"
-            )
+        made._refuse_overflow()
         return made
+
+    @classmethod
+    def of_extremes(
+        cls, discount: float, masses: tuple[float, float], longest_row: int, largest_reward: float
+    ) -> Contraction:
+        """That of an operator which is not stored, from the extremes of its rows.
+
+        masses: least and greatest continuing row mass, as computed. longest_row: the most terms in a row's sum.
+        Raises MDPError where no constant shift contracts: a potential is looked for in stored MDPs only.
+        """
+        relative = rounding_factor(longest_row + 1)
+        low, high = max(masses[0] * (1 - relative), 0.0), masses[1] * (1 + relative)
+        if not discount * high * _OUTWARD < 1:
+            raise MDPError(
+                f"discount is {discount!r}, with rows that continue with mass up to {masses[1]!r}; a model that is not "
+                "stored can be certified below 1 only, so choose a smaller discount or solve its to_finite_mdp()"
+            )
+        made = cls(discount, low, high, max(1.0, high), longest_row, largest_reward)
+        made._refuse_overflow()
+        return made
+
+    def _refuse_overflow(self) -> None:
+        if self.largest_reward * self.horizon > LARGEST:
+            raise MDPError(
+                f"rewards reach {self.largest_reward:.3g} and add up over about {self.horizon:.3g} steps, beyond what "
+                "doubles hold; divide all rewards by a constant"
+            )
 
     @property
     def horizon(self) -> float:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from rlbook.errors import MDPError
 from rlbook.exogenous_mdp import ExogenousMDP
 from rlbook.function_mdp import FunctionMDP
 from rlbook.mdp import FiniteMDP
@@ -162,4 +163,7 @@ def operator_of(model: Model) -> BellmanOperator:
         return ExogenousOperator(model)
     if isinstance(model, HasOperator):
         return model.bellman_operator()
-    raise TypeError(f"model is a {type(model).__name__}; give a FiniteMDP, a FunctionMDP or an ExogenousMDP")
+    raise MDPError(
+        f"model is a {type(model).__name__}, which has no Bellman operator; give a FiniteMDP, FunctionMDP, "
+        "ExogenousMDP or DeviceMDP"
+    )

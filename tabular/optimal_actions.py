@@ -16,6 +16,7 @@ import numpy as np
 from rlbook.errors import MDPError
 from rlbook.kernel import float64, inline, int8, int32, int64, kernel, reads, writes
 from rlbook.mdp import FiniteMDP
+from rlbook.mdp_device import DeviceMDP
 from rlbook.tabular.bellman import action_values, kernel_arguments
 from rlbook.tabular.certificate import backup_error, rounding_factor
 
@@ -115,7 +116,7 @@ def optimal_actions(solution: Solution) -> OptimalActions:
 
     Raises MDPError where the values are those of a policy, or the model stores no transitions.
     """
-    mdp = solution.mdp
+    mdp = solution.mdp.host if isinstance(solution.mdp, DeviceMDP) else solution.mdp
     if not isinstance(mdp, FiniteMDP):
         raise MDPError(f"the actions of {mdp.name!r} cannot be compared: it stores no transitions; use to_finite_mdp()")
     if solution.of_policy:
