@@ -13,6 +13,8 @@ from rlbook import _clone
 
 if TYPE_CHECKING:
     from rlbook.environments import make
+    from rlbook.exogenous_mdp import ExogenousMDP
+    from rlbook.function_mdp import FunctionMDP
     from rlbook.lab import Lab
     from rlbook.mdp import FiniteMDP
     from rlbook.registry import find_lab, labs
@@ -22,10 +24,24 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["FiniteMDP", "Lab", "Verdict", "__version__", "explore", "find_lab", "labs", "make", "solve"]
+__all__ = [
+    "ExogenousMDP",
+    "FiniteMDP",
+    "FunctionMDP",
+    "Lab",
+    "Verdict",
+    "__version__",
+    "explore",
+    "find_lab",
+    "labs",
+    "make",
+    "solve",
+]
 
 _EXPORTS = {
+    "ExogenousMDP": "rlbook.exogenous_mdp",
     "FiniteMDP": "rlbook.mdp",
+    "FunctionMDP": "rlbook.function_mdp",
     "Lab": "rlbook.lab",
     "Verdict": "rlbook.verdict",
     "explore": "rlbook.widgets",
