@@ -297,3 +297,23 @@ def prioritised_sweeping_order(
     order = np.empty(backups, dtype=np.int64)
     done, _ = _Queue(mdp).run(v, np.abs(tv - v), 0.0, backups, order, None)
     return order[:done]
+
+
+def prioritised_sweeps(mdp: FiniteMDP, values: ArrayLike, sweeps: int) -> NDArray[np.float64]:
+    """What prioritised sweeping passes through: `values`, then the vector after each S backups, (sweeps + 1, S).
+
+    Raises MDPError for a wrong shape or number of sweeps.
+    """
+    stored(mdp, "prioritised_sweeps")
+    if sweeps < 0:
+        raise MDPError(f"sweeps is {sweeps}; it must not be negative")
+    iterates = np.empty((sweeps + 1, mdp.n_states))
+    iterates[0] = value_vector(mdp, values)
+    tv, greedy = np.empty(mdp.n_states), np.empty(mdp.n_states, dtype=np.int64)
+    backup_kernel(mdp)(*kernel_arguments(mdp), iterates[0], tv, greedy)
+    priority, nowhere = np.abs(tv - iterates[0]), np.empty(0, dtype=np.int64)
+    queue = _Queue(mdp)
+    for k in range(sweeps):
+        iterates[k + 1] = iterates[k]
+        queue.run(iterates[k + 1], priority, 0.0, mdp.n_states, nowhere, None)
+    return iterates

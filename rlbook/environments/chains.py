@@ -8,8 +8,9 @@ import numpy as np
 from pydantic import Field
 
 from rlbook.environments.registry import Discount, Probability, environment
+from rlbook.errors import ParameterError
 from rlbook.mdp import FiniteMDP, GridLayout
-from rlbook.mdp_rows import from_transitions
+from rlbook.mdp_rows import from_rows, from_transitions
 
 Length = Annotated[int, Field(ge=3, le=1_000_000, description="number of states")]
 
@@ -103,6 +104,49 @@ def riverswim(*, states: Length = 6, discount: Discount = 0.95) -> FiniteMDP:
         start=start,
         action_names=("left", "right"),
         layout=_row(states, LEFT_RIGHT),
+    )
+
+
+@environment("slow-chain", "A long walk that mixes slowly: push up or down, at a cost, towards the crests of waves")
+def slow_chain(
+    *,
+    states: Length = 200,
+    waves: Annotated[int, Field(ge=1, le=1_000_000, description="crests of the landscape that pays")] = 4,
+    pace: Annotated[float, Field(gt=0, le=0.5, description="probability of a step up, and of one down")] = 0.25,
+    push: Annotated[
+        float, Field(ge=0, le=0.5, description="how much pushing adds to one and takes from the other")
+    ] = 0.1,
+    effort: Annotated[float, Field(ge=0, description="cost of pushing for a step")] = 0.2,
+    discount: Discount = 0.999,
+) -> FiniteMDP:
+    """A controlled random walk, after Serfozo, *Optimal control of random walks* (1981).
+
+    A step leads up or down by one, or nowhere; at the ends it stays instead. Action 0 pushes down, 1 rests, 2 pushes
+    up. State s pays 1 - cos(2 pi waves s / (states - 1)). Left to itself the walk forgets its start at the rate
+    1 - 2 pace (1 - cos(pi / states)) per step (Levin, Peres & Wilmer, *Markov Chains and Mixing Times*, 2009, section
+    12.3), about states**2 / (10 pace) steps, and news travels by one state per backup: what Krylov methods, direct
+    solves or coarser grids are for.
+    """
+    if push > pace or pace + push > 1.0:
+        raise ParameterError(f"parameter 'push' is {push}, more than pace={pace}; make it smaller")
+    at = np.arange(states)
+    up = np.array([pace - push, pace, pace + push])
+    mass = np.zeros((states, 3, 3))
+    mass[:, :, 0], mass[:, :, 2] = up[::-1], up
+    mass[0, :, 0], mass[-1, :, 2] = 0.0, 0.0
+    mass[:, :, 1] = 1.0 - mass[:, :, 0] - mass[:, :, 2]
+    crests = 1.0 - np.cos(2 * np.pi * waves * at / (states - 1))
+    return from_rows(
+        state_ptr=np.arange(states + 1) * 3,
+        action=np.tile(np.arange(3), states),
+        row_ptr=np.arange(states * 3 + 1) * 3,
+        next_state=(np.repeat(at, 9).reshape(-1, 3) + np.array([-1, 0, 1])).clip(0, states - 1).ravel(),
+        probability=mass.ravel(),
+        reward=np.repeat(crests, 3) - np.tile([effort, 0.0, effort], states),
+        discount=discount,
+        name="slow-chain",
+        action_names=("push down", "rest", "push up"),
+        layout=_row(states, ((0, -1), (0, 0), (0, 1))),
     )
 
 

@@ -15,6 +15,9 @@ from rlbook.mdp_rows import from_rows
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_FEW = 24  # numbers up to which looking through a row is quicker than a table of what it holds
+_TABLE = 20_000_000  # entries of such a table
+
 
 @environment("garnet", "Garnet(states, actions, branching, seed): a random MDP with a given number of next states")
 def garnet(
@@ -56,15 +59,42 @@ def _distinct(random: np.random.Generator, rows: int, count: int, below: int) ->
 
     R. Floyd's algorithm (Bentley & Floyd, *A Sample of Brilliance*, 1987), on all rows at once.
     """
+    if count == below:
+        return np.tile(np.arange(below), (rows, 1))
     picked = np.empty((rows, count), dtype=np.int64)
     for place, largest in enumerate(range(below - count, below)):
-        drawn = random.integers(0, largest + 1, size=rows)
-        taken = np.zeros(rows, dtype=bool)
-        for earlier in range(place):
-            taken |= picked[:, earlier] == drawn
-        picked[:, place] = np.where(taken, largest, drawn)
+        picked[:, place] = random.integers(0, largest + 1, size=rows)
+    by_table = count > _FEW and below <= count**2
+    (_replace_taken_by_table if by_table else _replace_taken)(picked, below)
     picked.sort(axis=1)
     return picked
+
+
+def _replace_taken(picked: NDArray[np.int64], below: int) -> None:
+    """In each row, from the left, replace a number that stands further left by the largest that its place could draw.
+
+    The numbers further left are looked through, which takes time in the square of the row's length.
+    """
+    rows, count = picked.shape
+    for place, largest in enumerate(range(below - count, below)):
+        taken = np.zeros(rows, dtype=bool)
+        for earlier in range(place):
+            taken |= picked[:, earlier] == picked[:, place]
+        picked[taken, place] = largest
+
+
+def _replace_taken_by_table(picked: NDArray[np.int64], below: int) -> None:
+    """The same, by a table of what each row holds: linear in the row's length, for some rows at a time."""
+    count = picked.shape[1]
+    block = max(1, _TABLE // below)
+    for first in range(0, len(picked), block):
+        part = picked[first : first + block]
+        row = np.arange(len(part))
+        held = np.zeros((len(part), below), dtype=bool)
+        for place, largest in enumerate(range(below - count, below)):
+            drawn = part[:, place]
+            part[:, place] = np.where(held[row, drawn], largest, drawn)
+            held[row, part[:, place]] = True
 
 
 def _pieces(random: np.random.Generator, rows: int, count: int) -> NDArray[np.float64]:

@@ -54,6 +54,27 @@ def gridworld(
     return from_text(drawn, discount, slip=slip, step_reward=step_reward, name="gridworld")
 
 
+@environment("slippery-grid", "An open grid with a price on each step: find the way to the corner over slippery ground")
+def slippery_grid(
+    *,
+    rows: Annotated[int, Field(ge=1, le=1000, description="rows of the grid")] = 20,
+    columns: Annotated[int, Field(ge=2, le=1000, description="columns of the grid")] = 20,
+    slip: Annotated[Probability, Field(description="probability of going to a perpendicular direction instead")] = 0.2,
+    step_cost: Annotated[float, Field(description="cost of each step, the last one too")] = 1.0,
+    discount: Discount = 0.999,
+) -> FiniteMDP:
+    """The bottom right corner ends the episode; every step costs the same until then. Episodes begin anywhere.
+
+    Source: slips in the manner of Russell & Norvig's 4x3 world, as in `gridworld`, without its walls and pit; the
+    undiscounted cost of a way is that of a stochastic shortest path (Bertsekas & Tsitsiklis 1991).
+    """
+    cells = np.full((rows, columns), ".")
+    cells[-1, -1] = "G"
+    text = "\n".join("".join(row) for row in cells)
+    goal = {"G": Cell(reward=-step_cost, terminal=True)}
+    return from_text(text, discount, slip=slip, step_reward=-step_cost, legend=goal, name="slippery-grid")
+
+
 def _walled_map(size: int) -> str:
     cells = np.full((size, size), ".")
     middle = size // 2

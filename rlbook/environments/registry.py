@@ -21,7 +21,18 @@ Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Seed = Annotated[int, Field(ge=0, description="seed of what is drawn at random")]
 
 # In the order of the catalogue. A new module of environments is named here.
-_MODULES = ("grids", "toy_text", "chains", "gambler", "deep_sea", "garnet", "icu_sepsis")
+_MODULES = (
+    "grids",
+    "toy_text",
+    "chains",
+    "gambler",
+    "car_rental",
+    "inventory",
+    "queueing",
+    "deep_sea",
+    "garnet",
+    "icu_sepsis",
+)
 _registered: dict[str, Environment] = {}
 
 

@@ -1,0 +1,61 @@
+"""Every method, on small MDPs of every awkward kind, held against exact rationals and against one another."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from rlbook.mdp import FiniteMDP
+from rlbook.tabular import METHODS, Solution, solve
+
+from .exact import exact_optimal_values
+from .strategies import small_mdps
+
+DISCOUNTED = [name for name in METHODS if name != "stochastic-shortest-path"]
+many = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def check(solution: Solution, truth: list[Fraction]) -> None:
+    assert np.all(np.isfinite(solution.lower))
+    assert np.all(np.isfinite(solution.upper))
+    assert all(Fraction(float(a)) <= v for a, v in zip(solution.lower, truth, strict=True))
+    assert all(v <= Fraction(float(b)) for v, b in zip(truth, solution.upper, strict=True))
+    assert solution.converged == (solution.reason in ("tolerance", "rounding floor"))
+    if solution.reason == "tolerance":
+        assert solution.gap <= solution.tolerance
+    low, high = solution.start_bounds
+    exact = sum((Fraction(float(p)) * v for p, v in zip(solution.mdp.start, truth, strict=True)), Fraction(0))
+    assert Fraction(low) <= exact <= Fraction(high)
+
+
+@pytest.mark.parametrize("method", DISCOUNTED)
+@given(mdp=small_mdps())
+@many
+def test_bounds_enclose_the_exact_value(method: str, mdp: FiniteMDP):
+    """Prevents a crash, a NaN, an endless loop or a bound that does not hold, in any method."""
+    truth = exact_optimal_values(mdp)
+    for tol in (1e-3, 0.0):
+        check(solve(mdp, tol, method=method, max_iterations=30_000), truth)
+
+
+@given(mdp=small_mdps())
+@settings(many, max_examples=100)
+def test_every_method_agrees_with_every_other(mdp: FiniteMDP):
+    found = [solve(mdp, 1e-6, method=method, max_iterations=30_000) for method in DISCOUNTED]
+    lower = np.max([each.lower for each in found], axis=0)
+    upper = np.min([each.upper for each in found], axis=0)
+    assert np.all(lower <= upper)
+
+
+@pytest.mark.parametrize("method", DISCOUNTED)
+@given(mdp=small_mdps(discounts=[0.9, 0.9999]))
+@settings(many, max_examples=60)
+def test_a_limit_that_is_hit_is_said(method: str, mdp: FiniteMDP):
+    """Prevents a capped iteration that is returned as the answer."""
+    solution = solve(mdp, 0.0, method=method, max_iterations=1)
+    check(solution, exact_optimal_values(mdp))
+    if solution.reason == "iteration limit":
+        assert not solution.converged
