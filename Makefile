@@ -30,7 +30,7 @@ test:
 	@.venv/bin/python .ci/check.py $(ARGS)
 
 bench:
-	@set -- book deep test; $(SET_UP)
+	@set -- book deep test bench; $(SET_UP)
 	@.venv/bin/python -m benchmarks $(ARGS)
 
 clean:

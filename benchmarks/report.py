@@ -19,11 +19,14 @@ REPETITIONS = 5
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement: what, whose, the median and its unit, the goal where there is one, and a remark."""
+    """One measurement: what, whose, the median and its unit, the goal where there is one, and a remark.
+
+    A median of None stands for one that failed; the remark says how.
+    """
 
     what: str
     who: str
-    median: float
+    median: float | None
     unit: str
     goal: float | None = None
     remark: str = ""
@@ -53,7 +56,8 @@ def publish(name: str, rows: list[Row], packages: tuple[str, ...] = ()) -> None:
     print(f"\n{name} on {record['machine']}; {', '.join(f'{k} {v}' for k, v in record['versions'].items())}")
     for row in rows:
         goal = "" if row.goal is None else f"(goal {row.goal:g})"
-        print(f"  {row.what:<58} {row.who:<34} {row.median:>10.4g} {row.unit:<4} {goal:<14} {row.remark}")
+        median = "-" if row.median is None else f"{row.median:.4g}"
+        print(f"  {row.what:<58} {row.who:<38} {median:>10} {row.unit:<4} {goal:<14} {row.remark}")
 
 
 def machine() -> str:
