@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numba import prange
 
 from rlbook.kernel import boolean, float64, int32, int64, kernel, writes
+from rlbook.tabular.bellman import expectation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +29,7 @@ _COARSEST = 600  # states that a dense factorisation handles in a few millisecon
 _LEAST_COARSENING = 0.8  # a level that keeps more than this part of the states is not worth having
 _MOST_LEVELS = 20
 _STRETCH = 1.4  # groups are stiffer than what they stand for, so corrections come out short (Braess 1995)
+_PARALLEL_STATES = 100_000
 _KRYLOV = 10  # directions that GMRES keeps before it starts again
 
 
@@ -151,14 +154,35 @@ def _residual(ptr: Any, column: Any, weight: Any, diagonal: Any, b: Any, x: Any,
         r[s] = total
 
 
-@kernel(writes(int64), writes(int32), writes(float64), writes(float64), writes(float64), writes(float64))
-def _times(ptr: Any, column: Any, weight: Any, diagonal: Any, x: Any, out: Any) -> None:
-    """A x."""
-    for s in range(len(diagonal)):
-        total = diagonal[s] * x[s]
-        for k in range(ptr[s], ptr[s + 1]):
-            total -= weight[k] * x[column[k]]
-        out[s] = total
+@kernel(
+    *(writes(int64), writes(int32), writes(float64), writes(float64)),
+    *(writes(float64), writes(float64), writes(float64), boolean),
+    parallel=True,
+)
+def _smooth_halves(ptr: Any, column: Any, weight: Any, diagonal: Any, b: Any, x: Any, old: Any, backward: bool) -> None:
+    """As `_smooth`, each half of the states by itself with the other half as it was before, which is `old`."""
+    states = len(diagonal)
+    half = (states + 1) // 2
+    for part in prange(2):
+        low, high = part * half, min((part + 1) * half, states)
+        for j in range(high - low):
+            s = high - 1 - j if backward else low + j
+            total = b[s]
+            for k in range(ptr[s], ptr[s + 1]):
+                c = column[k]
+                total += weight[k] * (x[c] if low <= c < high else old[c])
+            x[s] = total / diagonal[s]
+
+
+def _policy_times(slot: Any, end: Any, following: Any, mass: Any, gamma: float, x: Any, out: Any) -> None:
+    """(I - gamma P) x."""
+    for s in prange(len(slot)):
+        out[s] = x[s] - gamma * expectation(mass, following, slot[s], end[s], x)
+
+
+_TIMES = (*(writes(int64), writes(int64), writes(int32), writes(float64), float64), writes(float64), writes(float64))
+_times_serial = kernel(*_TIMES)(_policy_times)
+_times_parallel = kernel(*_TIMES, parallel=True)(_policy_times)
 
 
 @kernel(writes(int32), writes(float64), writes(float64))
@@ -188,12 +212,21 @@ class _Level:
     def size(self) -> int:
         return len(self.matrix[3])
 
+    def smooth(self, *, backward: bool) -> None:
+        """One Gauss-Seidel sweep, in halves where the level is large: by its size, so that threads change no result."""
+        if self.size < _PARALLEL_STATES:
+            _smooth(*self.matrix, self.right, self.x, backward)
+        else:
+            self.r[:] = self.x
+            _smooth_halves(*self.matrix, self.right, self.x, self.r, backward)
+
 
 class Aggregation:
     """The chain of a policy on all its levels.
 
-    slot, end, following, mass: the policy's continuing rows as in `policy_sweeps`. Memory: about twice those rows, and
-    some fifteen vectors.
+    slot, end, following, mass: the policy's continuing rows as in `policy_sweeps`, kept by reference: the equation that
+    `solve` solves is the one they hold then, and the levels, made now, only speed it up. Memory: about twice those
+    rows, and some fifteen vectors.
     """
 
     def __init__(
@@ -205,6 +238,8 @@ class Aggregation:
         discount: float,
     ) -> None:
         states = len(slot)
+        self._chain = (slot, end, following, mass, discount)
+        self._product = _times_parallel if states >= _PARALLEL_STATES else _times_serial
         room = int((end - slot).sum())
         matrix = (np.empty(states + 1, np.int64), np.empty(room, np.int32), np.empty(room), np.empty(states))
         _split(slot, end, following, mass, discount, *matrix)
@@ -229,7 +264,7 @@ class Aggregation:
             before = float(np.linalg.norm(r))
             done = self._gmres(x, r, goal, min(_KRYLOV, most - cycles))
             cycles += done
-            self._residual(b, x, r)
+            np.subtract(b, self._times(x), out=r)
             if not np.linalg.norm(r) < 0.9 * before:
                 break
         return x, cycles, float(np.abs(r).max())
@@ -263,11 +298,8 @@ class Aggregation:
 
     def _times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         out = np.empty_like(x)
-        _times(*self._finest.matrix, x, out)
+        self._product(*self._chain, x, out)
         return out
-
-    def _residual(self, b: NDArray[np.float64], x: NDArray[np.float64], r: NDArray[np.float64]) -> None:
-        _residual(*self._finest.matrix, b, x, r)
 
     def _cycle(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
         level = self._finest
@@ -283,13 +315,13 @@ class Aggregation:
         level = self._levels[depth]
         below = self._levels[depth + 1] if depth + 1 < len(self._levels) else self._last
         level.x[:] = 0.0
-        _smooth(*level.matrix, level.right, level.x, False)
+        level.smooth(backward=False)
         for _ in range(2 if depth > 0 and below is not self._last else 1):
             _residual(*level.matrix, level.right, level.x, level.r)
             _restrict(level.group, level.r, below.right)
             self._descend(depth + 1)
             _prolong(level.group, below.x, level.x)
-        _smooth(*level.matrix, level.right, level.x, True)
+        level.smooth(backward=True)
 
     def _solve_last(self) -> None:
         from scipy.linalg import lu_solve
@@ -300,7 +332,7 @@ class Aggregation:
             return
         last.x[:] = 0.0
         for sweep in range(8):
-            _smooth(*last.matrix, last.right, last.x, sweep % 2 == 1)
+            last.smooth(backward=sweep % 2 == 1)
 
 
 def _coarsen(matrix: tuple[Any, ...]) -> tuple[NDArray[np.int32], tuple[Any, ...]]:

@@ -168,6 +168,7 @@ evaluation_sweeps_parallel = kernel(*_SWEEP_TYPES, parallel=True)(_evaluation_sw
 
 # A part of a backup that is too small for two threads alone pays in a run of many, which sleep little in between.
 _PARALLEL_ROOM = PARALLEL_TRANSITIONS // 2
+_SIMILAR = 0.03  # the part of all states in which a policy may differ from the one whose levels it uses
 
 
 class GreedyRows:
@@ -193,14 +194,13 @@ class GreedyRows:
         self._rows = (end - longest, end, np.empty(room, np.int32), np.empty(room), np.empty(states))
         self._scratch = np.empty(states)
         self._backward = True
-        self._solver: Aggregation | Banded | None = None
+        self._levels: Aggregation | None = None
+        self._levels_of = self._held
         self._gather = gather_parallel if mdp.n_transitions >= PARALLEL_TRANSITIONS else gather_serial
         self._sweeps = evaluation_sweeps_parallel if room >= _PARALLEL_ROOM else evaluation_sweeps_serial
 
     def gather(self, greedy: NDArray[np.int64]) -> None:
         """Take the rows of the pairs `greedy`, int64 (S,)."""
-        if self._solver is not None and not np.array_equal(greedy, self._held):
-            self._solver = None
         self._gather(*self._arguments, greedy, self._held, *self._rows)
 
     def sweep(
@@ -222,11 +222,14 @@ class GreedyRows:
         return np.subtract(following, v, out=following)
 
     def policy_solver(self) -> Aggregation | Banded:
-        """What solves (I - discount P) x = b for this policy; kept while the policy stays."""
-        if self._solver is None:
-            chain = (*self._rows[:4], self._discount)
-            self._solver = Banded(*chain) if is_banded(*self._rows[:3]) else Aggregation(*chain)
-        return self._solver
+        """What solves (I - discount P) x = b for this policy. Levels of aggregation serve similar policies, too."""
+        chain = (*self._rows[:4], self._discount)
+        if is_banded(*self._rows[:3]):
+            return Banded(*chain)
+        changed = np.count_nonzero(self._levels_of != self._held)
+        if self._levels is None or changed > _SIMILAR * len(self._held):
+            self._levels, self._levels_of = Aggregation(*chain), self._held.copy()
+        return self._levels
 
     def sweep_in_place(
         self, v: NDArray[np.float64], goal: float, most: int, cancel: NDArray[np.uint8] | None = None
