@@ -16,7 +16,13 @@ import typer
 
 from rlbook import __version__
 from rlbook.cli import terminal
-from rlbook.cli.completion import complete_lab, complete_mdp, complete_method, complete_setting
+from rlbook.cli.completion import (
+    complete_criterion,
+    complete_lab,
+    complete_mdp,
+    complete_method,
+    complete_setting,
+)
 from rlbook.cli.terminal import note, say, say_json
 
 app = typer.Typer(
@@ -102,24 +108,36 @@ def solve(
         float | None, typer.Option(help="Weight of the next step's value, in [0, 1]; default: the MDP's own.")
     ] = None,
     tol: Annotated[float | None, typer.Option(help="Certified gap to reach, in units of return.")] = None,
+    criterion: Annotated[
+        str,
+        typer.Option(
+            metavar="[discounted|average|finite]",
+            help="What to maximise: discounted values, the average reward per step, or those of --horizon steps.",
+            autocompletion=complete_criterion,
+        ),
+    ] = "discounted",
+    horizon: Annotated[
+        int | None, typer.Option(metavar="N", help="With --criterion finite: how many decisions there are.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Solve an MDP to certified bounds."""
-    from rlbook.cli import listing
+    from rlbook.cli import criteria, listing
     from rlbook.cli.mdp_naming import open_mdp
-    from rlbook.tabular import solve as solve_mdp
 
-    options = {} if tol is None else {"tol": tol}
-    solution = terminal.interruptible(
-        lambda context: solve_mdp(open_mdp(mdp, discount), method=method, cancel=context.cancel_flag, **options),
+    criteria.check_options(criterion, method, tol, horizon)
+    summary = terminal.interruptible(
+        lambda context: criteria.solve_for(
+            open_mdp(mdp, discount), criterion, method=method, tol=tol, horizon=horizon, cancel=context.cancel_flag
+        ),
         "solving",
         "interrupted",
         measured=False,
     )
     if json:
-        say_json(solution.to_json())
+        say_json(summary)
     else:
-        say(listing.solution_text(solution.to_json()))
+        say(listing.solution_text(summary))
 
 
 @app.command()

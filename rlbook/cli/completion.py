@@ -61,6 +61,15 @@ def complete_method(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, 
 
 
 @_quietly
+def complete_criterion(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
+    """What `rlbook solve` can maximise."""
+    from rlbook.cli.criteria import CRITERIA
+
+    for name in CRITERIA:
+        yield name, ""
+
+
+@_quietly
 def complete_setting(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     """`name=` of the parameters of the lab that is already on the line."""
     from rlbook.parameters import controls

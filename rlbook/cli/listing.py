@@ -45,16 +45,36 @@ def text(content: Mapping[str, Any]) -> str:
 
 
 def solution_text(solution: Mapping[str, Any]) -> str:
-    """A solution, from its JSON values."""
+    """A solution of any criterion, from its JSON values."""
+    criterion = solution["criterion"]
+    what = "gain" if criterion == "average" else "value"
+    work = f"{solution['iterations']} iterations, " if "iterations" in solution else ""
     facts = [
-        ("value at start", f"{solution['value_at_start']:.10g}"),
+        (f"{what} at start", f"{solution[f'{what}_at_start']:.10g}" + (" per step" if what == "gain" else "")),
         # In full: rounded bounds would certify nothing.
         ("certified within", f"[{solution['lower']!r}, {solution['upper']!r}]"),
         ("largest gap", f"{solution['gap']:.3g} over all states"),
-        ("method", f"{solution['method']}, {solution['iterations']} iterations, {solution['seconds']:.3g} s"),
-        ("stopped", solution["reason"]),
+        ("method", f"{solution['method']}, {work}{solution['seconds']:.3g} s"),
     ]
-    size = f"{solution['states']} states, {solution['actions']} actions, discount {solution['discount']:.12g}"
+    if solution.get("chosen_because"):
+        facts.append(("chosen because", solution["chosen_because"]))
+    if "structure" in solution:
+        facts.append(("structure", solution["structure"]))
+    if "reason" in solution:
+        facts.append(("stopped", solution["reason"]))
+    if "optimal_actions" in solution:
+        counts = solution["optimal_actions"]
+        facts.append(
+            (
+                "actions",
+                f"{counts['optimal']} proven optimal, {counts['suboptimal']} proven suboptimal, "
+                f"{counts['undecided']} undecided at this gap",
+            )
+        )
+    rule = "the discount plays no part" if criterion == "average" else f"discount {solution['discount']:.12g}"
+    if criterion == "finite":
+        rule += f", {solution['horizon']} decision{'s' if solution['horizon'] != 1 else ''}"
+    size = f"{solution['states']} states, {solution['actions']} actions, {rule}"
     return "\n".join([f"{solution['mdp'] or 'MDP'}: {size}", *(f"  {name:<18}{value}" for name, value in facts)])
 
 

@@ -13,8 +13,16 @@ from rlbook.mdp_files import load
 from .conftest import Command
 
 SOLVE_KEYS = [
-    *("mdp", "method", "discount", "states", "actions", "value_at_start", "lower", "upper", "gap"),
-    *("iterations", "seconds", "converged", "reason"),
+    *("criterion", "mdp", "method", "chosen_because", "discount", "states", "actions", "value_at_start"),
+    *("lower", "upper", "gap", "iterations", "seconds", "converged", "reason", "optimal_actions"),
+]
+AVERAGE_KEYS = [
+    *("criterion", "mdp", "method", "structure", "states", "actions", "gain_at_start", "lower", "upper", "gap"),
+    *("bias", "iterations", "seconds", "converged", "reason"),
+]
+FINITE_KEYS = [
+    *("criterion", "mdp", "method", "horizon", "discount", "states", "actions", "value_at_start", "lower", "upper"),
+    *("gap", "seconds"),
 ]
 
 
@@ -61,6 +69,51 @@ def test_solve_for_people_shows_the_certified_interval_and_why_it_stopped(rlbook
     assert "the certified gap reached the tolerance" in shown
 
 
+def test_solve_counts_actions_whose_standing_is_proven(rlbook: Command) -> None:
+    """Prevents: ties sold as one optimal policy, and counts that do not add up to the actions there are."""
+    counts = rlbook("solve", "gambler", "--json").json["optimal_actions"]
+    assert sum(counts.values()) == make("gambler").n_pairs
+    assert counts["undecided"] > 100
+    assert counts["optimal"] > 0
+    shown = rlbook("solve", "gambler").out
+    assert f"{counts['suboptimal']} proven suboptimal, {counts['undecided']} undecided at this gap" in shown
+
+
+def test_solve_says_why_it_took_a_method_it_chose(rlbook: Command) -> None:
+    """Prevents: a choice that nobody can check, and a reason where the reader chose."""
+    solved = rlbook("solve", "taxi", "--json").json
+    shown = rlbook("solve", "taxi").out
+    if solved["chosen_because"]:
+        assert f"chosen because    {solved['chosen_because']}" in shown
+    asked = rlbook("solve", "taxi", "--method", "value-iteration")
+    assert "chosen because" not in asked.out
+
+
+def test_the_average_reward_of_a_ring_is_what_its_steps_pay(rlbook: Command, tmp_path: Path) -> None:
+    """Prevents: a criterion that is read and not used. Three states in a ring, of which one pays 3: 1 per step."""
+    path = tmp_path / "ring.npz"
+    np.savez(path, P=np.roll(np.eye(3), 1, axis=1)[:, None, :], R=np.array([[3.0], [0.0], [0.0]]))
+    solved = rlbook("solve", str(path), "--discount", "0.5", "--criterion", "average", "--json").json
+    assert list(solved) == AVERAGE_KEYS
+    assert solved["lower"] <= 1.0 <= solved["upper"]
+    assert solved["gap"] < 1e-3
+    shown = rlbook("solve", str(path), "--discount", "0.5", "--criterion", "average").out
+    assert "gain at start" in shown
+    assert "the discount plays no part" in shown
+
+
+def test_a_finite_horizon_adds_up_its_steps(rlbook: Command, tmp_path: Path) -> None:
+    """Prevents: one decision too many or too few. A state that pays 1 for ever: 1 + 0.5 + 0.25 in three decisions."""
+    path = tmp_path / "payer.npz"
+    np.savez(path, P=np.ones((1, 1, 1)), R=np.ones((1, 1)))
+    ended = rlbook("solve", str(path), "--discount", "0.5", "--criterion", "finite", "--horizon", "3", "--json")
+    assert list(ended.json) == FINITE_KEYS
+    assert ended.json["lower"] <= 1.75 <= ended.json["upper"]
+    assert ended.json["horizon"] == 3
+    shown = rlbook("solve", str(path), "--discount", "0.5", "--criterion", "finite", "--horizon", "3").out
+    assert "discount 0.5, 3 decisions" in shown
+
+
 def test_solve_reads_files(rlbook: Command, tmp_path: Path) -> None:
     """Prevents: a saved MDP that solves to something else than the environment it was made of."""
     make("riverswim").save(tmp_path / "own.npz")
@@ -100,6 +153,12 @@ def test_a_name_of_the_catalogue_wins_over_a_folder_of_that_name(
         (["taxi(discount=0.5)", "--discount", "0.5"], ["twice"]),
         (["taxi", "--method", "value-iterations"], ["method", "did you mean value-iteration"]),
         (["taxi", "--tol", "-1"], ["tol", "-1"]),
+        (["taxi", "--criterion", "averge"], ["criterion", "'averge'", "did you mean average"]),
+        (["taxi", "--criterion", "finite"], ["--horizon N"]),
+        (["taxi", "--criterion", "finite", "--horizon", "-2"], ["horizon", "-2", "0 or more"]),
+        (["taxi", "--horizon", "5"], ["--horizon 5", "discounted", "--criterion finite"]),
+        (["taxi", "--criterion", "average", "--method", "value-iteration"], ["value-iteration", "leave --method out"]),
+        (["taxi", "--criterion", "finite", "--horizon", "5", "--tol", "0.1"], ["--tol 0.1", "leave --tol out"]),
     ],
 )
 def test_bad_input_gives_a_sentence(rlbook: Command, arguments: list[str], parts: list[str]) -> None:

@@ -89,11 +89,18 @@ def test_without_a_preconditioner_bicgstab_diverges_on_the_grid(drifting_grid):
 
 def test_the_safeguard_converges_where_bicgstab_alone_diverges(drifting_grid):
     """Prevents an iteration that follows its inner solver to infinity, or waits for it for ever."""
-    mdp, _ = drifting_grid
+    mdp, rows = drifting_grid
+    evaluate = SafeguardedEvaluation(Contraction.of(mdp), preconditioned=False)
+    v, outcomes = np.zeros(rows.n_states), []
+    while largest(rows.residual(v)) > 1e-7 and len(outcomes) < 30:
+        done = evaluate(rows, v, 1e-3)
+        v = done.values
+        outcomes.append(done.krylov)
+    assert outcomes[0] == "rejected"
+    assert largest(rows.residual(v)) <= 1e-7
     best = modified_policy_iteration(mdp, 1e-6)
     found = plain(mdp, 1e-3)
     assert found.reason == "tolerance"
-    assert "rejected" in found.krylov
     assert np.all(found.lower <= best.upper)
     assert np.all(best.lower <= found.upper)
 

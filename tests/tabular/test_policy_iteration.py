@@ -1,4 +1,4 @@
-"""Policy iteration: exact, monotone, never in a circle among ties, and quick where Howard's single backup is slow."""
+"""Policy iteration: exact, monotone, never in a circle among ties, and quick where Howard's method is slow."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from rlbook.tabular.policy_iteration import policy_iteration
 from . import discounted
 from .exact import exact_policy_values, small_mdp
 
-howard = partial(policy_iteration, backups=1)
-VARIANTS = [policy_iteration, howard, partial(policy_iteration, backups=7)]
+howard = partial(policy_iteration, sweeps=0)
+VARIANTS = [policy_iteration, howard, partial(policy_iteration, sweeps=3)]
 
 
 @pytest.mark.parametrize("solver", VARIANTS)
@@ -65,13 +65,13 @@ def test_values_and_number_of_policies_are_those_of_quantecon(discount):
     assert found.policies[-1].tolist() == peer.sigma.tolist()
 
 
-@pytest.mark.parametrize("backups", [1, None, 5])
-def test_values_of_successive_policies_do_not_fall(backups):
+@pytest.mark.parametrize("sweeps", [0, None, 5])
+def test_values_of_successive_policies_do_not_fall(sweeps):
     """Prevents an improvement that is none: the theorem of policy improvement, to rounding."""
     for seed in range(40):
         mdp = small_mdp(seed, 0.99, terminating=bool(seed % 2), hard=seed % 3 == 0)
         first = mdp.action[mdp.state_ptr[1:] - 1]
-        found = policy_iteration(mdp, 0.0, initial_policy=first, backups=backups, keep_steps=True)
+        found = policy_iteration(mdp, 0.0, initial_policy=first, sweeps=sweeps, keep_steps=True)
         assert len(found.policies) >= 1
         steps = np.diff(found.policy_values, axis=0)
         scale = np.abs(found.policy_values).max()
@@ -129,11 +129,11 @@ def test_discount_zero_needs_one_policy():
     np.testing.assert_allclose(found.values, np.maximum.reduceat(mdp.expected_reward, mdp.state_ptr[:-1]), rtol=1e-14)
 
 
-def test_more_backups_between_solves_spare_policies_on_a_grid():
-    """Prevents news of the goal from travelling one cell per solve; the control is Howard's own single backup."""
+def test_sweeps_between_solves_spare_policies_on_a_grid():
+    """Prevents news of the goal from travelling one cell per solve; the control is Howard's own method."""
     mdp = make("slippery-grid", rows=50, columns=50, discount=0.9999)
     best = value_iteration(mdp, 1e-6)
-    slow, quick = (policy_iteration(mdp, 1e-6, backups=n, keep_steps=True) for n in (1, None))
+    slow, quick = (policy_iteration(mdp, 1e-6, sweeps=n, keep_steps=True) for n in (0, None))
     for found in (slow, quick):
         assert found.reason == "tolerance"
         assert np.all(found.lower <= best.upper)
@@ -163,7 +163,7 @@ def test_a_graph_that_would_fill_is_refused_with_a_way_out():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"backups": 0}, "backups is 0"),
+        ({"sweeps": -1}, "sweeps is -1"),
         ({"initial_policy": [0]}, r"policy has shape \(1,\)"),
         ({"initial_policy": [7, 0, 0, 0]}, "action 7 is not available in state 0"),
         ({"max_iterations": 0}, "max_iterations is 0"),

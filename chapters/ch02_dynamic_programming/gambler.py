@@ -1,0 +1,219 @@
+"""Lab: the gambler's problem, its optimal stakes as far as bounds prove them, and bold play."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+
+from rlbook.environments import make
+from rlbook.figures.style import BLUE, GREY, ORANGE, axis, layout
+from rlbook.lab import Context, Lab
+from rlbook.mdp import FiniteMDP
+from rlbook.parameters import Parameters, View
+from rlbook.tabular import evaluate_policy, solve
+from rlbook.verdict import Source, Verdict
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    import xarray as xr
+    from numpy.typing import NDArray
+
+EQUAL = 1e-6  # in probability of reaching the goal: a hundred times what the default tolerance leaves open
+_MOST_GOAL = 200
+_OPTIMAL, _UNDECIDED, _SUBOPTIMAL, _NO_STAKE = 1, 0, -1, -2
+
+
+class GamblerParameters(Parameters):
+    p_heads: float = Field(0.4, ge=0.05, le=0.95, description="probability that a flip wins the stake")
+    goal: int = Field(100, ge=10, le=_MOST_GOAL, description="capital at which the gambler stops")
+    tolerance: float = Field(
+        1e-8, ge=1e-12, le=1e-2, description="certified gap at which the solver stops, in probability"
+    )
+
+
+class GamblerView(View):
+    game: int = Field(0, ge=0, description="0 has the goal of the slider, the others a random one")
+
+
+class GamblersProblem(Lab[GamblerParameters, GamblerView]):
+    """Solves the game, sorts all stakes into proven optimal, undecided and suboptimal, and values bold play."""
+
+    name = "gamblers-problem"
+    title = "The gambler's problem and bold play"
+    claim = (
+        "Against a coin that loses more often than it wins, bold play (stake all you have, or all that is missing) "
+        "reaches the goal as probably as any way of playing."
+    )
+    chapter = 2
+    source = Source(
+        reference="Dubins & Savage (1965), How to Gamble If You Must",
+        where="chapter 5 (bold play is optimal in subfair red-and-black); the game is Sutton & Barto (2018), Ex. 4.3",
+    )
+    Parameters = GamblerParameters
+    View = GamblerView
+    canonical = (GamblerParameters(), GamblerParameters(p_heads=0.25), GamblerParameters(p_heads=0.49, goal=128))
+    controls = (GamblerParameters(p_heads=0.55),)
+    preview_seeds = 1
+    verdict_seeds = 20
+
+    def run(self, parameters: GamblerParameters, seeds: Sequence[int], context: Context) -> xr.Dataset:
+        import xarray as xr
+
+        shape = (len(seeds), _MOST_GOAL + 1)
+        lower, upper, bold, bold_lower, bold_upper = (np.full(shape, np.nan) for _ in range(5))
+        status = np.full((*shape, _MOST_GOAL // 2 + 1), _NO_STAKE, dtype=np.int8)
+        goals = np.array([_goal(parameters, seed) for seed in seeds])
+        for row, goal in enumerate(goals.tolist()):
+            mdp = game(parameters.p_heads, goal)
+            capital = slice(0, goal + 1)
+            best = solve(mdp, parameters.tolerance, cancel=context.cancel_flag)
+            boldly = evaluate_policy(mdp, bold_play(goal))
+            lower[row, capital], upper[row, capital] = best.lower, best.upper
+            bold[row, capital] = boldly.values
+            bold_lower[row, capital], bold_upper[row, capital] = boldly.lower, boldly.upper
+            status[row, mdp.pair_state, mdp.action] = best.optimal_actions().status
+            context.progress((row + 1) / len(seeds))
+        per_capital = ("seed", "capital")
+        return self.stamp(
+            xr.Dataset(
+                {
+                    "lower": (per_capital, lower),
+                    "upper": (per_capital, upper),
+                    "bold": (per_capital, bold),
+                    "bold_lower": (per_capital, bold_lower),
+                    "bold_upper": (per_capital, bold_upper),
+                    "status": (("seed", "capital", "stake"), status),
+                    "goal": (("seed",), goals),
+                },
+                coords={"seed": list(seeds), "capital": np.arange(_MOST_GOAL + 1)},
+            ),
+            parameters,
+        )
+
+    def view_values(self, result: xr.Dataset) -> Mapping[str, Sequence[Any]]:
+        return {"game": range(result.sizes["seed"])}
+
+    def figure(self, result: xr.Dataset, view: GamblerView) -> go.Figure:
+        import plotly.graph_objects as go
+
+        parameters = self.parameters_of(result)
+        goal = int(result["goal"].values[view.game])
+        capital = np.arange(goal + 1)
+        middle = _middle(result, view)[: goal + 1]
+        traces: list[dict[str, Any]] = [
+            _curve(capital[1:-1], middle[1:-1], "optimal", BLUE, width=5),
+            _curve(capital[1:-1], result["bold"].values[view.game, 1:goal], "bold play", ORANGE, dash="dash", width=2),
+        ]
+        kinds = (
+            (_SUBOPTIMAL, "suboptimal", GREY, "circle", 2.5),
+            (_UNDECIDED, "undecided", ORANGE, "diamond", 5.0),
+            (_OPTIMAL, "optimal", BLUE, "circle", 6.0),
+        )
+        status = result["status"].values[view.game, 1:goal]
+        for code, word, colour, symbol, size in kinds:
+            at, stake = np.nonzero(status == code)
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "x": at + 1,
+                    "y": stake,
+                    "name": f"{word} stake",
+                    "marker": {"color": colour, "symbol": symbol, "size": size},
+                    "hovertemplate": f"capital %{{x}}, stake %{{y}}: {word}<extra></extra>",
+                    "xaxis": "x2",
+                    "yaxis": "y2",
+                }
+            )
+        return go.Figure(
+            data=traces,
+            layout=layout(
+                title={"text": f"Goal {goal}, heads with probability {parameters.p_heads:g}"},
+                xaxis=axis("capital", domain=[0.0, 0.43], range=[0, goal]),
+                yaxis=axis("probability of reaching the goal", range=[0, 1.02]),
+                xaxis2=axis("capital", domain=[0.56, 1.0], anchor="y2", range=[0, goal]),
+                yaxis2=axis("stake", anchor="x2", range=[0, goal / 2 + 1]),
+                legend={"x": 0.0, "y": -0.2, "yanchor": "top", "xanchor": "left", "orientation": "h"},
+                margin={"l": 60, "r": 15, "t": 50, "b": 110},
+                height=460,
+                uirevision=str(goal),
+            ),
+        )
+
+    def alt_text(self, result: xr.Dataset, view: GamblerView) -> str:
+        goal = int(result["goal"].values[view.game])
+        status = result["status"].values[view.game, 1:goal]
+        optimal, undecided, suboptimal = (int((status == code).sum()) for code in (1, 0, -1))
+        half = _middle(result, view)[goal // 2]
+        return (
+            f"Left, the best probability of reaching {goal} against the capital, {half:.4f} from {goal // 2}, with "
+            f"that of bold play; right, all stakes: {optimal} are proven optimal, {undecided} undecided at this "
+            f"gap, and {suboptimal} suboptimal."
+        )
+
+    def verdict(self, result: xr.Dataset) -> Verdict:
+        parameters = self.parameters_of(result)
+        middle = (result["lower"].values + result["upper"].values) / 2
+        # A loss is never negative: bold play is a way of playing.
+        loss, least, most = (
+            max(float(np.nanmax(difference)), 0.0)
+            for difference in (
+                middle - result["bold"].values,
+                result["lower"].values - result["bold_upper"].values,
+                result["upper"].values - result["bold_lower"].values,
+            )
+        )
+        status = result["status"].values
+        note = f"{int((status == _UNDECIDED).sum())} of {int((status != _NO_STAKE).sum())} stakes are undecided"
+        if parameters.p_heads > 0.5:
+            note += f"; heads has probability {parameters.p_heads:g}, so that patience pays"
+        return Verdict(
+            claim=self.claim,
+            source=self.source,
+            statistic="largest probability that bold play gives away, over all capitals and goals",
+            estimate=min(max(loss, least), most),
+            interval=(least, most),
+            interval_kind="certified bounds of both values",
+            relation="<=",
+            threshold=EQUAL,
+            n=result.sizes["seed"],
+            note=note,
+        )
+
+
+@lru_cache(maxsize=64)
+def game(p_heads: float, goal: int) -> FiniteMDP:
+    """The gambler's problem, undiscounted: a value is the probability of reaching the goal."""
+    return make("gambler", p_heads=p_heads, goal=goal)
+
+
+def bold_play(goal: int) -> NDArray[np.int32]:
+    """The stakes of bold play, (goal + 1,): all there is, or all that is missing, whichever is less."""
+    capital = np.arange(goal + 1)
+    return np.minimum(capital, goal - capital).astype(np.int32)
+
+
+def _goal(parameters: GamblerParameters, seed: int) -> int:
+    return parameters.goal if seed == 0 else int(np.random.default_rng([seed, 5]).integers(10, _MOST_GOAL + 1))
+
+
+def _middle(result: xr.Dataset, view: GamblerView) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = (result["lower"].values[view.game] + result["upper"].values[view.game]) / 2
+    return found
+
+
+def _curve(x: NDArray[Any], y: NDArray[np.float64], name: str, colour: str, **line: Any) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": x,
+        "y": y,
+        "name": name,
+        "line": {"color": colour, **line},
+        "xaxis": "x",
+        "yaxis": "y",
+    }

@@ -1,0 +1,98 @@
+"""The labs on policies, visits and classic problems, held against what can be computed another way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rlbook.chapters.ch02_dynamic_programming import car_rental, gambler, inventory, occupancy, policy_improvement
+from rlbook.environments import make
+from rlbook.lab import Context
+from rlbook.tabular import evaluate_policy, induced_chain, solve
+from rlbook.tabular.occupancy import occupancy_measure
+
+
+def run(lab, seeds=1, **parameters):
+    return lab.run(lab.parse(parameters), range(seeds), Context())
+
+
+def test_policy_iteration_in_the_lab_ends_at_the_optimum():
+    """Prevents a path of policies that is monotone since it stands still."""
+    result = run(policy_improvement.PolicyImprovement(), 6, steps=20)
+    values, optimal = result["values"].values, result["optimal"].values
+    np.testing.assert_allclose(values[:, -1], optimal, atol=1e-9)
+    assert np.nanmax(optimal - values[:, 0]) > 0.5
+    assert (result["taken"].values >= 2).all()
+
+
+def test_random_maps_differ_by_seed_and_stay_the_same():
+    """Prevents twenty seeds that judge one map, and a figure drawn on another map than was solved."""
+    parameters = policy_improvement.ImprovementParameters()
+    maps = [policy_improvement.world_mdp(parameters, seed).layout for seed in range(8)]
+    assert len(set(maps)) == 8
+    policy_improvement._undiscounted.cache_clear()
+    policy_improvement.world_mdp.cache_clear()
+    assert policy_improvement.world_mdp(parameters, 3).layout == maps[3]
+
+
+@pytest.mark.parametrize("survival", [0.6, 0.95])
+def test_sampled_visits_are_unbiased(survival):
+    """Prevents visits that miss the first state, or that count one step too many or too few."""
+    mdp = make("gridworld", discount=survival)
+    policy = solve(mdp, 1e-9).policy
+    exact = np.add.reduceat(occupancy_measure(mdp, policy), mdp.state_ptr[:-1])
+    sampled = occupancy._visits(induced_chain(mdp, policy), survival, 40_000, np.random.default_rng(1))
+    assert np.abs(sampled - exact).max() < 0.02
+    assert sampled.sum() == pytest.approx(exact.sum(), rel=0.02)
+
+
+def test_the_gambler_has_the_published_values():
+    """Prevents another game. With heads at 0.4: 0.4 from half the goal, its square from a quarter, 0.64 from three."""
+    result = run(gambler.GamblersProblem())
+    for name in ("lower", "upper", "bold"):
+        np.testing.assert_allclose(result[name].values[0, [25, 50, 75]], [0.16, 0.4, 0.64], atol=1e-7)
+    status = result["status"].values[0]
+    assert status[50, 50] == 1, "staking all at half the goal is the only optimal stake"
+    assert status[51, 49] == status[51, 1] == 0, "the textbook's comb and bold play tie"
+    assert status[51, 2] == -1
+
+
+def test_thresholds_are_the_best_of_all():
+    """Prevents an s or S that is off by one and close enough in value for a generous threshold."""
+    parameters = inventory.InventoryParameters()
+    mdp = inventory.store(parameters, 0)
+    s, up_to = inventory.order_thresholds(mdp, solve(mdp, 1e-8))
+    worth = {
+        (low, high): evaluate_policy(mdp, inventory.threshold_policy(low, high)).values.sum()
+        for low in range(s - 2, s + 3)
+        for high in range(up_to - 2, up_to + 3)
+    }
+    assert max(worth, key=lambda pair: worth[pair]) == (s, up_to)
+    second = sorted(worth.values())[-2]
+    assert worth[s, up_to] - second > 10 * inventory.EQUAL * np.abs(solve(mdp, 1e-8).values).max()
+
+
+def test_without_a_cost_per_order_there_is_one_level():
+    result = run(inventory.InventoryThresholds(), 4, fixed_cost=0.0)
+    thresholds = result["thresholds"].values
+    assert (thresholds[:, 0] == thresholds[:, 1]).all()
+
+
+def test_each_fact_of_the_car_rental_can_fail():
+    """Prevents facts that any policy has."""
+    lab = car_rental.JacksCarRental()
+    result = run(lab)
+    steps = int(result["policies"].values[0])
+    moved = result["moved"].values[0, :steps].reshape(steps, 21, 21)
+    assert all(fact.holds(moved) for fact in car_rental.FACTS)
+    assert not car_rental.FACTS[0].holds(moved[:-1])
+    turned = -moved
+    assert [fact.holds(turned) for fact in car_rental.FACTS] == [True, False, False, False, False]
+
+
+def test_a_car_rental_that_is_not_decided_stays_open():
+    """Prevents a policy that only looks optimal from passing as proven."""
+    lab = car_rental.JacksCarRental()
+    result = run(lab)
+    result["proven"][:] = False
+    assert lab.verdict(result).status == "inconclusive"
