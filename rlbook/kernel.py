@@ -76,9 +76,7 @@ def writes(dtype: Any, ndim: int = 1) -> types.Array:
 class Kernel:
     """A kernel that Python calls: a compiled dispatcher, its one signature, and whether it is parallel."""
 
-    def __init__(
-        self, function: Callable[..., Any], signature: Signature, parallel: bool, cached: bool = True
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], signature: Signature, parallel: bool, cached: bool = True) -> None:
         self.name = f"{function.__module__}.{function.__qualname__}{'[parallel]' if parallel else ''}"
         self.signature = signature
         self.parallel = parallel

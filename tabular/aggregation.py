@@ -278,7 +278,7 @@ class Aggregation:
         right = np.zeros(most + 1)
         right[0] = size
         aim = goal / float(np.abs(r).max()) * size
-        y = np.zeros(0)
+        y: NDArray[np.floating[Any]] = np.zeros(0)
         for j in range(most):
             w = self._times(self._cycle(basis[j]))
             hessenberg[: j + 1, j] = basis[: j + 1] @ w

@@ -25,6 +25,7 @@ import numpy as np
 from rlbook.errors import MDPError
 from rlbook.tabular.certified_iteration import certified_iteration
 from rlbook.tabular.krylov import SafeguardedEvaluation
+from rlbook.tabular.policy_iteration import sweep_both_ways, sweeps_worth
 from rlbook.tabular.policy_rows import policy_rows, require_stored
 from rlbook.tabular.solution import Solution
 from rlbook.tabular.stopping import DEFAULT_TOLERANCE
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 _FIRST_FORCING, _LEAST_FORCING, _FORCING_FACTOR = 0.05, 1e-4, 0.9
 _RECORD = 0.99
 _FAILURES_PER_BACKUP = 10  # policy iteration at its best sets no record at every step
-_BACKUP_SHARE = 0.25  # see `policy_iteration` on why more backups than one
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +84,7 @@ def inexact_policy_iteration(
     forcing, previous, record = _FIRST_FORCING, math.inf, math.inf
     evaluated = False
     failures = plain = 0  # plain: backups until the next evaluation
+    planned = 0  # in-place backups before it
     sweeps: list[int] = []
     outcomes: list[str] = []
 
@@ -94,7 +95,7 @@ def inexact_policy_iteration(
         contraction: Contraction,
         gap: float,
     ) -> float:
-        nonlocal evaluate, evaluated, forcing, previous, record, failures, plain
+        nonlocal evaluate, evaluated, forcing, previous, record, failures, plain, planned
         evaluate = evaluate or SafeguardedEvaluation(contraction, preconditioned=krylov == "preconditioned")
         fallen = gap / previous
         forcing = min(max(_FORCING_FACTOR * fallen * fallen, _LEAST_FORCING), _FIRST_FORCING)
@@ -104,17 +105,20 @@ def inexact_policy_iteration(
         elif evaluated:
             failures += 1
             plain += failures // _FAILURES_PER_BACKUP
-        evaluated = plain == 0
-        if not evaluated:
+        evaluated = plain == 0 and planned == 0
+        if plain > 0:
             plain -= 1
             return 0.0
+        if planned > 0:
+            work, planned = sweep_both_ways(mdp, v, greedy, planned), 0
+            return work
         rows = policy_rows(mdp, greedy)
         found = evaluate(rows, v, forcing * gap, cancel)
         v[:] = found.values
         sweeps.append(found.sweeps)
         outcomes.append(found.krylov)
         work = found.sweeps * len(rows.mass) / max(mdp.n_transitions, 1)
-        plain = math.floor(_BACKUP_SHARE * work)
+        planned = sweeps_worth(work)
         return work
 
     solution = certified_iteration(
