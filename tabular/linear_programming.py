@@ -48,7 +48,7 @@ Algorithm = Literal["simplex", "interior-point"]
 METHOD = "linear-programming"
 _ALGORITHMS = {"simplex": "highs-ds", "interior-point": "highs-ipm"}
 _SIMPLEX_PAIRS = 1_000  # up to so many pairs the simplex method is the quicker one
-_HIGHS_LIMIT = 1  # linprog's status for an iteration limit
+_HIGHS_LIMIT = 1  # linprog's status for a limit of iterations or time
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,7 @@ def linear_programming(
     formulation: Formulation = "dual",
     algorithm: Algorithm | None = None,
     weights: ArrayLike | None = None,
+    time_limit: float = 600.0,
     initial_values: ArrayLike | None = None,
     max_iterations: int = 1_000_000,
     cancel: NDArray[np.uint8] | None = None,
@@ -131,8 +132,9 @@ def linear_programming(
     takes no starting point.
 
     max_iterations bounds HiGHS's iterations and the backups after it together. The cancel flag is polled before and
-    after HiGHS, which cannot be interrupted. Where HiGHS fails, `reason` is "stalled" ("iteration limit" if it hit
-    that), and the bounds are those of `initial_values`. Memory: about 40 bytes per transition, and what HiGHS takes.
+    after HiGHS, which cannot be interrupted but gives up after `time_limit`, in seconds. Where HiGHS fails, `reason` is
+    "stalled" ("iteration limit" if it hit that), and the bounds are those of `initial_values`. Memory: about 40 bytes
+    per transition, and what HiGHS takes.
     """
     require_stored(mdp, METHOD)
     check_stopping(tol, max_iterations, cancel)
@@ -141,6 +143,8 @@ def linear_programming(
     if algorithm not in (None, *_ALGORITHMS):
         raise MDPError(f"algorithm is {algorithm!r}; choose 'simplex' or 'interior-point'")
     mu = start_weights(mdp, np.ones(mdp.n_states) if weights is None else weights, "weights")
+    if not time_limit > 0:
+        raise MDPError(f"time_limit is {time_limit!r}; give HiGHS a positive number of seconds")
     if not np.all(mu > 0):
         state = int(np.flatnonzero(mu <= 0)[0])
         raise MDPError(f"weights[{state}] is 0; the program fixes a state's value only if its weight is positive")
@@ -150,11 +154,13 @@ def linear_programming(
     cancelled = cancel is not None and bool(cancel[0])
     program = _Program(0, "cancelled before HiGHS began", 0, 0.0, None, None)
     if not cancelled:
-        program = _solve_program(mdp, mu, formulation, _ALGORITHMS[chosen], max_iterations)
+        options = {"maxiter": max_iterations, "time_limit": time_limit}
+        program = _solve_program(mdp, mu, formulation, _ALGORITHMS[chosen], options)
     if program.values is None:
         found = certified_iteration(mdp, METHOD, tol, initial_values=initial_values, max_iterations=1, cancel=cancel)
         if not found.converged and found.reason != "cancelled":
-            reason: Reason = "iteration limit" if program.status == _HIGHS_LIMIT else "stalled"
+            out_of_steps = program.status == _HIGHS_LIMIT and "time" not in program.message.lower()
+            reason: Reason = "iteration limit" if out_of_steps else "stalled"
             found = replace(found, reason=reason)
     else:
         found = _certified(mdp, tol, program, max_iterations, cancel)
@@ -182,7 +188,7 @@ def linear_programming(
 
 
 def _solve_program(
-    mdp: FiniteMDP, mu: NDArray[np.float64], formulation: Formulation, method: str, max_iterations: int
+    mdp: FiniteMDP, mu: NDArray[np.float64], formulation: Formulation, method: str, options: dict[str, float]
 ) -> _Program:
     """Hand the program to HiGHS, in units in which rewards reach 1 and weights are 1 on average."""
     import scipy.sparse as sp
@@ -195,7 +201,6 @@ def _solve_program(
     own = sp.csr_array((np.ones(pairs), mdp.pair_state.astype(np.int64), np.arange(pairs + 1)), shape=(pairs, states))
     # v(s) - discount P v for each pair; `continuing_matrix` has memory of its own.
     left = sp.csr_array(own - mdp.discount * sp.csr_array(mdp.continuing_matrix()))
-    options = {"maxiter": max_iterations}
     if formulation == "primal":
         found = linprog(weight, A_ub=-left, b_ub=-reward, bounds=(None, None), method=method, options=options)
     else:

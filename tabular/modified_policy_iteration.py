@@ -39,16 +39,17 @@ _MOST_INNER = 1_000
 _AIM = 0.3  # part of the tolerance that sweeps aim at, so that the backup after them finds the gap closed
 _IN_PLACE, _IN_PLACE_WORK = 16, 2.0  # sweeps, or backups' worth of them, under one policy before it may change
 _MOST_ROUNDS = 50  # of in-place sweeps, before bounds are certified again
-_SLOW, _SLOW_ROUNDS = 0.85, 3  # the part of a change that so many rounds in a row must leave for sweeps to be given up
+_POOR = 0.5  # the part of a certified gap that in-place sweeps must not leave
+_SLOW, _SLOW_ROUNDS = 0.8, 4  # the part of a change that so many rounds in a row must leave for sweeps to be given up
 _MOST_CYCLES = 60
 _SWEEPS_IN_A_CYCLE = 7  # four on the policy's own chain, and what the coarser ones add
 
 Gear = Literal["synchronous", "in place", "equation"]
 
-_CHOICES: dict[Gear, str] = {
-    "synchronous": "synchronous sweeps sufficed, as its chains mix fast or end soon",
-    "in place": "sweeps went in place, as synchronous ones were too slow to carry news through it",
-    "equation": "policies' equations were solved on several levels or by elimination, as it mixes slowly",
+_ACCOUNTS: dict[Gear, str] = {
+    "synchronous": "synchronous sweeps throughout",
+    "in place": "sweeps in place, since synchronous ones closed the gap too slowly",
+    "equation": "policies' equations solved by aggregation or elimination, since sweeps closed the gap too slowly",
 }
 
 
@@ -74,7 +75,7 @@ def modified_policy_iteration(
         cancel=cancel,
         between=sweeps.improve,
     )
-    return replace(solution, chosen_because=_CHOICES[sweeps.gear])
+    return replace(solution, chosen_because=_ACCOUNTS[sweeps.gear])
 
 
 class _Sweeps:
@@ -87,8 +88,10 @@ class _Sweeps:
         self._rows: PolicySweeps | None = None
         self._policy: NDArray[np.int64] | None = None
         self._backward = True
-        self._best_gap = self._last_gap = math.inf
+        self._best_gap = self._last_gap = self._gap_before = math.inf
         self._only_sweeps_so_far = True
+        self._slow_rounds = 0
+        self._last_change = math.inf
 
     def improve(
         self,
@@ -116,7 +119,10 @@ class _Sweeps:
                 self.gear = "in place"
                 self._start_below(operator, v, contraction)
                 work += 1
+        if self.gear == "in place" and gap > _POOR * self._gap_before and self._only_sweeps_so_far:
+            self.gear = "equation"  # the last round of sweeps in place hardly closed the gap
         if self.gear == "in place":
+            self._gap_before = gap
             work += self._sweep_in_place(operator, rows, v, greedy, contraction)
         if self.gear == "equation":
             rows.gather(greedy)
@@ -148,7 +154,7 @@ class _Sweeps:
         contraction: Contraction,
     ) -> float:
         """Rounds of in-place sweeps until their change says that the bounds will be good; or change gear."""
-        work, slow = 0.0, 0
+        work = 0.0
         most = max(_IN_PLACE, int(_IN_PLACE_WORK / rows.cost))
         enough = max(_AIM * self._tol, _INNER_FRACTION * self._best_gap) / contraction.gap_weights[0]
         for _ in range(_MOST_ROUNDS):
@@ -159,10 +165,11 @@ class _Sweeps:
                 break
             rows.gather(greedy)
             goal = max(_INNER_FRACTION * change, 0.1 * enough)
-            done, first, last = rows.sweep_in_place(v, goal, most, self._cancel)
+            done, last = rows.sweep_in_place(v, goal, most, self._cancel)
             work += done * rows.cost
-            slow = slow + 1 if last > _SLOW * first else 0
-            if slow == _SLOW_ROUNDS and self._only_sweeps_so_far:
+            self._slow_rounds = self._slow_rounds + 1 if last > _SLOW * self._last_change else 0
+            self._last_change = last
+            if self._slow_rounds == _SLOW_ROUNDS and self._only_sweeps_so_far:
                 self.gear = "equation"
                 break
         return work

@@ -49,5 +49,5 @@ def start_weights(mdp: FiniteMDP, start: ArrayLike | None, name: str = "start") 
         raise MDPError(f"{name} has shape {weights.shape}; give one weight per state, ({mdp.n_states},)")
     bad = np.flatnonzero(~(weights >= 0) | ~np.isfinite(weights))
     if len(bad):
-        raise MDPError(f"{name}[{bad[0]}] is {weights[bad[0]]!r}; weights must be finite and not negative")
+        raise MDPError(f"{name}[{bad[0]}] is {float(weights[bad[0]])!r}; weights must be finite and not negative")
     return weights

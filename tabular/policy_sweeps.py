@@ -115,14 +115,14 @@ def _in_place_sweeps(
     most: int,
     backward: bool,
     cancel: Any,
-) -> tuple[int, float, float]:
+) -> tuple[int, float]:
     """Sweep v in place, directions alternating, until no value changes by more than `goal`.
 
-    Returns the sweeps done and the largest change of the first and of the last.
+    Returns the sweeps done and the largest change of the last.
     """
     states = len(reward)
     part = states // 4
-    first = largest = np.inf
+    largest = np.inf
     for sweep in range(most):
         largest = 0.0
         if backward:
@@ -145,11 +145,9 @@ def _in_place_sweeps(
                 largest = max(largest, abs(new - v[s]))
                 v[s] = new
         backward = not backward
-        if sweep == 0:
-            first = largest
         if largest <= goal or cancel[0] != 0:
-            return sweep + 1, first, largest
-    return most, first, largest
+            return sweep + 1, largest
+    return most, largest
 
 
 _GATHER_TYPES = (
@@ -233,12 +231,9 @@ class GreedyRows:
 
     def sweep_in_place(
         self, v: NDArray[np.float64], goal: float, most: int, cancel: NDArray[np.uint8] | None = None
-    ) -> tuple[int, float, float]:
-        """Gauss-Seidel sweeps until no value changes by more than `goal`.
-
-        Returns their number, and the largest change of the first and of the last.
-        """
+    ) -> tuple[int, float]:
+        """Gauss-Seidel sweeps until no value changes by more than `goal`; return their number and the last's change."""
         flag = np.zeros(1, dtype=np.uint8) if cancel is None else cancel
-        done, first, last = _in_place_sweeps(*self._rows, self._discount, v, goal, most, self._backward, flag)
+        done, largest = _in_place_sweeps(*self._rows, self._discount, v, goal, most, self._backward, flag)
         self._backward ^= done % 2 == 1
-        return int(done), float(first), float(last)
+        return int(done), float(largest)

@@ -117,6 +117,15 @@ def test_limit_and_cancel_are_said_and_bounds_still_hold(solver):
         assert np.all(best.lower <= found.upper)
 
 
+def test_highs_gives_up_in_time():
+    """Prevents hours without an answer: HiGHS cannot be cancelled."""
+    mdp = make("garnet", states=1_500, actions=4, branching=8, discount=0.99)
+    found = linear_programming(mdp, algorithm="simplex", time_limit=0.05)
+    assert (found.reason, found.converged) == ("stalled", False)
+    assert "time limit" in found.program_message.lower()
+    assert found.seconds < 10
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -218,6 +227,7 @@ def test_one_state_with_one_action():
     [
         ({"formulation": "both"}, "formulation is 'both'"),
         ({"algorithm": "ellipsoid"}, "algorithm is 'ellipsoid'"),
+        ({"time_limit": 0.0}, "time_limit is 0.0"),
         ({"weights": [1.0]}, r"weights has shape \(1,\)"),
         ({"weights": [1.0, 0.0]}, r"weights\[1\] is 0; the program fixes"),
         ({"weights": [1.0, -1.0]}, r"weights\[1\] is .*-1.0.*not negative"),
