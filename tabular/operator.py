@@ -52,7 +52,7 @@ class Model(Protocol):
 class PolicySweeps(Protocol):
     """Repeated backups under one deterministic policy."""
 
-    def gather(self, greedy: NDArray[np.int64]) -> None:
+    def gather(self, greedy: NDArray[np.int64]) -> float | None:
         """Take the policy: the choice that a backup wrote for each state, int64 (S,)."""
 
     def sweep(
@@ -113,19 +113,19 @@ class StoredOperator:
     """The operator of a `FiniteMDP`, whose transitions lie in memory."""
 
     def __init__(self, mdp: FiniteMDP) -> None:
-        self._mdp = mdp
+        self.mdp = mdp
         self._run = backup_kernel(mdp)
         self._arguments = kernel_arguments(mdp)
 
     @property
     def n_states(self) -> int:
-        return self._mdp.n_states
+        return self.mdp.n_states
 
     def contraction(self, cancel: NDArray[np.uint8] | None) -> Contraction:
-        return Contraction.of(self._mdp, cancel)
+        return Contraction.of(self.mdp, cancel)
 
     def backup(self, v: NDArray[np.float64], tv: NDArray[np.float64], greedy: NDArray[np.int64]) -> tuple[float, float]:
-        mdp, constant = self._mdp, v[0]
+        mdp, constant = self.mdp, v[0]
         if v[-1] == constant and np.all(v == constant):  # the usual start, and then the transitions do not matter
             least, greatest = backup_of_constant(
                 mdp.state_ptr, mdp.continuation, mdp.expected_reward, mdp.discount * constant, tv, greedy
@@ -145,10 +145,10 @@ class StoredOperator:
         return float(backup_in_place(*self._arguments, v, greedy, backward))
 
     def policy_sweeps(self) -> GreedyRows:
-        return GreedyRows(self._mdp)
+        return GreedyRows(self.mdp)
 
     def labels(self, greedy: NDArray[np.int64]) -> NDArray[np.int32]:
-        return self._mdp.action[greedy]
+        return self.mdp.action[greedy]
 
 
 def operator_of(model: Model) -> BellmanOperator:

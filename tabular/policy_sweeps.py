@@ -197,9 +197,11 @@ class GreedyRows:
         self._gather = gather_parallel if mdp.n_transitions >= PARALLEL_TRANSITIONS else gather_serial
         self._sweeps = evaluation_sweeps_parallel if room >= _PARALLEL_ROOM else evaluation_sweeps_serial
 
-    def gather(self, greedy: NDArray[np.int64]) -> None:
-        """Take the rows of the pairs `greedy`, int64 (S,)."""
+    def gather(self, greedy: NDArray[np.int64]) -> float:
+        """Take the rows of the pairs `greedy`, int64 (S,); return the part of all states whose pair is another."""
+        changed = np.count_nonzero(greedy != self._held)
         self._gather(*self._arguments, greedy, self._held, *self._rows)
+        return float(changed) / len(greedy)
 
     def sweep(
         self,

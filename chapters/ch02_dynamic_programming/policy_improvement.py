@@ -29,13 +29,14 @@ ROUNDING = 1e-9  # of the range of v*: far above what rounding leaves, far below
 _ROWS, _COLUMNS = 7, 7
 _WALLS = 0.15  # chance of a wall in a random map
 _ROUGH_SWEEPS = 2
+_ARRIVED = 1e-8  # distance to v* that its certified gap and rounding may leave
 
 
 class ImprovementParameters(Parameters):
     world: Literal["grid", "garnet"] = Field("grid", description="gridworlds, or random MDPs of the same size")
     discount: float = Field(0.95, ge=0.0, le=0.99, description="discount factor of the return")
     slip: float = Field(0.2, ge=0.0, le=0.8, description="chance that a move in 'grid' goes sideways instead")
-    step: Literal["exact, greedy", "rough evaluation", "second best"] = Field(
+    rule: Literal["exact, greedy", "rough evaluation", "second best"] = Field(
         "exact, greedy",
         description="policy iteration's own step; or one that evaluates by two sweeps from random values; or one that "
         "takes the second best action",
@@ -68,8 +69,8 @@ class PolicyImprovement(Lab[ImprovementParameters, ImprovementView]):
         ImprovementParameters(world="garnet", discount=0.9),
     )
     controls = (
-        ImprovementParameters(step="second best"),
-        ImprovementParameters(step="rough evaluation"),
+        ImprovementParameters(rule="second best"),
+        ImprovementParameters(rule="rough evaluation"),
     )
     preview_seeds = 1
     verdict_seeds = 20
@@ -167,7 +168,7 @@ class PolicyImprovement(Lab[ImprovementParameters, ImprovementView]):
         return go.Figure(
             data=traces,
             layout=layout(
-                title={"text": _title(view, parameters, int(result["taken"].values[view.start]))},
+                title={"text": _title(result, view, parameters)},
                 xaxis=x,
                 yaxis=y,
                 xaxis2=axis("", domain=[0.6, 1.0], anchor="y2", showticklabels=False, **ticks),
@@ -199,9 +200,10 @@ class PolicyImprovement(Lab[ImprovementParameters, ImprovementView]):
             for before, after in (("values", "values"), ("lower", "upper"), ("upper", "lower"))
         )
         taken = result["taken"].values
-        note = f"{int(taken.min())} to {int(taken.max())} steps" + (
-            "" if parameters.step == "exact, greedy" else f"; the step is the wrong one: {parameters.step}"
-        )
+        fewest, most_taken = int(taken.min()), int(taken.max())
+        note = f"{most_taken} steps" if fewest == most_taken else f"{fewest} to {most_taken} steps"
+        if parameters.rule != "exact, greedy":
+            note += f"; the rule is a wrong one: {parameters.rule}"
         return Verdict(
             claim=self.claim,
             source=self.source,
@@ -241,15 +243,16 @@ def _policies(mdp: FiniteMDP, parameters: ImprovementParameters, seed: int) -> l
     """The first policy, drawn at random, and those that follow, until one stays or the steps are used up."""
     random = np.random.default_rng([seed, 4])
     first = random.integers(0, 4, mdp.n_states).astype(np.int32)
-    if parameters.step == "exact, greedy":
+    if parameters.rule == "exact, greedy":
+        # Without sweeps before an improvement, as Howard has it: they would hide most of the steps.
         solved = policy_iteration(
-            mdp, 1e-10, initial_policy=first, max_iterations=parameters.steps + 2, keep_steps=True
+            mdp, 1e-10, initial_policy=first, sweeps=0, max_iterations=parameters.steps + 2, keep_steps=True
         )
         assert solved.policies is not None
         return list(solved.policies[: parameters.steps + 1])
     path = [first]
     while len(path) <= parameters.steps:
-        if parameters.step == "second best":
+        if parameters.rule == "second best":
             values, rank = evaluate_policy(mdp, path[-1]).values, -2
         else:
             values, rank = _rough_values(mdp, path[-1], random), -1
@@ -288,10 +291,12 @@ def _largest_fall(
     return float(fall.max())
 
 
-def _title(view: ImprovementView, parameters: ImprovementParameters, taken: int) -> str:
-    if parameters.step != "exact, greedy":
-        return f"Step {view.step}, {parameters.step}"
-    if view.step < taken:
+def _title(result: xr.Dataset, view: ImprovementView, parameters: ImprovementParameters) -> str:
+    if parameters.rule != "exact, greedy":
+        return f"Step {view.step}, {parameters.rule}"
+    taken = int(result["taken"].values[view.start])
+    arrived = _shortfall(result)[view.start, taken] <= _ARRIVED  # else the steps were used up before
+    if view.step < taken or not arrived:
         return f"Step {view.step}, discount {parameters.discount:g}"
     return f"Step {view.step}: optimal since step {taken}" if view.step > taken else f"Step {view.step}: optimal"
 

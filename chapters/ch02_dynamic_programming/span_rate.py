@@ -66,7 +66,7 @@ class SpanRate(Lab[SpanParameters, SpanView]):
         SpanParameters(world="random", discount=0.9, mixing=0.5),
     )
     controls = (SpanParameters(mixing=0.0), SpanParameters(mixing=0.01))
-    preview_seeds = 2
+    preview_seeds = 4  # fewer leave the control inconclusive
     verdict_seeds = 20
 
     def run(self, parameters: SpanParameters, seeds: Sequence[int], context: Context) -> xr.Dataset:
@@ -121,7 +121,7 @@ class SpanRate(Lab[SpanParameters, SpanView]):
                 "x": [each for each in stops if each <= until],
                 "y": [_TOLERANCE for each in stops if each <= until],
                 "text": [f"{each:g} sweeps" for each in stops if each <= until],
-                "textposition": ["bottom left", "top right"],
+                "textposition": ["bottom left" if stops[0] > 0.2 * until else "top right", "top right"],
                 "marker": {"size": 11, "symbol": "diamond", "color": [BLUE, ORANGE][: int(np.sum(stops <= until))]},
                 "name": "stops",
                 "showlegend": False,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from rlbook.chapters.ch02_dynamic_programming import car_rental, gambler, inventory, occupancy, policy_improvement
 from rlbook.environments import make
 from rlbook.lab import Context
-from rlbook.tabular import evaluate_policy, induced_chain, solve
+from rlbook.tabular import action_values, evaluate_policy, induced_chain, solve
 from rlbook.tabular.occupancy import occupancy_measure
 
 
@@ -23,6 +25,31 @@ def test_policy_iteration_in_the_lab_ends_at_the_optimum():
     np.testing.assert_allclose(values[:, -1], optimal, atol=1e-9)
     assert np.nanmax(optimal - values[:, 0]) > 0.5
     assert (result["taken"].values >= 2).all()
+
+
+def test_each_policy_of_the_lab_is_greedy_for_the_one_before():
+    """Prevents steps that are not Howard's: sweeps before an improvement once hid all of them without slip."""
+    parameters = policy_improvement.ImprovementParameters(slip=0.0)
+    result = policy_improvement.PolicyImprovement().run(parameters, [0], Context())
+    mdp = policy_improvement.world_mdp(parameters, 0)
+    policies = result["policy"].values[0, :, : mdp.n_states]
+    taken = int(result["taken"].values[0])
+    assert taken >= 5, "news travels one cell per policy"
+    for before, after in itertools.pairwise(policies[: taken + 1]):
+        worth = action_values(mdp, evaluate_policy(mdp, before).values).reshape(mdp.n_states, -1)
+        states = np.arange(mdp.n_states)
+        np.testing.assert_allclose(worth[states, after], worth.max(axis=1), atol=1e-9)
+        better = worth.max(axis=1) > worth[states, before] + 1e-9
+        np.testing.assert_array_equal(after != before, better)
+
+
+def test_a_path_that_is_cut_short_is_not_called_optimal():
+    """Prevents a title that calls the last step drawn optimal only since it is the last."""
+    lab = policy_improvement.PolicyImprovement()
+    for steps, optimal in ((4, False), (10, True)):
+        result = run(lab, slip=0.0, steps=steps)
+        title = lab.figure(result, lab.make_view(result, {"step": steps})).layout.title.text
+        assert ("optimal" in title) == optimal
 
 
 def test_random_maps_differ_by_seed_and_stay_the_same():
