@@ -11,11 +11,12 @@ place, which moves the frontier of good decisions, then the policy's own rows. T
 backup, from which all that follows rises to v* (Puterman 1994, theorem 6.5.5): from above, in-place sweeps creep, as
 every state leans on the most hopeful neighbour.
 
-The *equation* of the policy, (I - discount P) v = r, is solved by other means (`aggregation`, `banded`) where sweeps in
-place are slow, too: because changes creep along, because decisions hardly change any more and what is left is linear,
-or because the certified gap did not fall, as where nothing ends and the level of all values creeps up. Where good
-decisions still have far to spread, that is no help; three times without a gap cut in half, and sweeps have their turn
-again, for longer each time.
+The *equation* of the policy, (I - discount P) v = r, is solved by other means (`banded` or `direct_solve` where that is
+cheap, else `aggregation`) where sweeps in place are slow, too: because changes creep along, because decisions hardly
+change any more and what is left is linear, or because the certified gap did not fall, as where nothing ends and the
+level of all values creeps up. Where good decisions still have far to spread, that is no help: three times without a gap
+cut in half, and elimination is allowed to cost more; after three more, sweeps have their turn again, for longer each
+time.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from rlbook.errors import MDPError
+from rlbook.tabular.direct_solve import DirectSolver
+from rlbook.tabular.policy_rows import policy_rows
 from rlbook.tabular.policy_sweeps import GreedyRows
 
 if TYPE_CHECKING:
@@ -46,6 +50,7 @@ _SLOW_ROUNDS = 3
 _HALVED = 0.5  # what is worth its while leaves at most this part of the certified gap
 _MOST_FAILURES = 3
 _FEW_CYCLES, _MOST_CYCLES = 12, 60
+_FEW_STATES, _FEW_OPERATIONS, _MOST_OPERATIONS = 5_000, 1e9, 2e10  # when elimination is tried at once, and later
 _SWEEPS_IN_A_CYCLE = 7  # four on the policy's own chain, and what the coarser ones add
 
 
@@ -63,6 +68,7 @@ class AdaptiveSweeps:
         self._changes: list[float] = []
         self._slow = self._failures = 0
         self._patience = 1
+        self._operations = _FEW_OPERATIONS if operator.n_states <= _FEW_STATES else 0.0
 
     def improve(
         self,
@@ -101,6 +107,10 @@ class AdaptiveSweeps:
         if self._failures < _MOST_FAILURES:
             return 0.0
         self._failures = 0
+        if self._operations < _MOST_OPERATIONS:
+            self._operations = _MOST_OPERATIONS
+            return 0.0
+        self._operations = 0.0
         self._patience *= 3
         return self._change_to_in_place(v, contraction)
 
@@ -159,6 +169,16 @@ class AdaptiveSweeps:
         rows = self._rows
         rows.gather(greedy)
         change = rows.change(v)
+        if self._operations and not rows.is_banded():
+            try:
+                direct = DirectSolver(
+                    policy_rows(self._operator.mdp, greedy), instead="", most_operations=self._operations
+                )
+            except MDPError:
+                self._operations = 0.0
+            else:
+                v += direct.solve(change)
+                return direct.cost.operations / self._operator.mdp.n_transitions
         goal = max(fraction * float(np.abs(change).max()), 0.5 * AIM * self._tol / contraction.gap_weights[0])
         most = _MOST_CYCLES if self._failures == 0 else _FEW_CYCLES
         correction, cycles, _ = rows.policy_solver().solve(change, goal, most, self._cancel)

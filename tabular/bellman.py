@@ -239,7 +239,10 @@ def bellman_sweeps(mdp: FiniteMDP, values: ArrayLike, sweeps: int) -> NDArray[np
 
 def value_vector(mdp: Model, values: ArrayLike) -> NDArray[np.float64]:
     """A writable copy of `values`, checked: one finite number per state."""
-    v = np.array(values, dtype=np.float64)
+    try:
+        v = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise MDPError(f"values is {values!r}; give one number per state, ({mdp.n_states},)") from None
     if v.shape != (mdp.n_states,):
         raise MDPError(f"values has shape {v.shape}; give one value per state, ({mdp.n_states},)")
     if not np.all(np.isfinite(v)):

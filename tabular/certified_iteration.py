@@ -44,6 +44,7 @@ def certified_iteration(
     contraction = operator.contraction(cancel)
     stopping = Stopping(contraction, tol, max_iterations, cancel)
     v = np.zeros(model.n_states) if initial_values is None else value_vector(model, initial_values)
+    contraction.refuse_values(v)
     tv = np.empty_like(v)
     greedy = np.empty(model.n_states, dtype=np.int64)
     elsewhere = operator if isinstance(operator, KeepsVectors) else None

@@ -221,10 +221,14 @@ class GreedyRows:
         self.sweep(following, (1.0, 1.0), 0.0, 1)
         return np.subtract(following, v, out=following)
 
+    def is_banded(self) -> bool:
+        """Whether every transition of the policy leads to a near state."""
+        return is_banded(*self._rows[:3])
+
     def policy_solver(self) -> Aggregation | Banded:
         """What solves (I - discount P) x = b for this policy. Levels of aggregation serve similar policies, too."""
         chain = (*self._rows[:4], self._discount)
-        if is_banded(*self._rows[:3]):
+        if self.is_banded():
             return Banded(*chain)
         changed = np.count_nonzero(self._levels_of != self._held)
         if self._levels is None or changed > _SIMILAR * len(self._held):
