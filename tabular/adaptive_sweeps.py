@@ -14,9 +14,8 @@ every state leans on the most hopeful neighbour.
 The *equation* of the policy, (I - discount P) v = r, is solved by other means (`banded` or `direct_solve` where that is
 cheap, else `aggregation`) where sweeps in place are slow, too: because changes creep along, because decisions hardly
 change any more and what is left is linear, or because the certified gap did not fall, as where nothing ends and the
-level of all values creeps up. Where good decisions still have far to spread, that is no help: three times without a gap
-cut in half, and elimination is allowed to cost more; after three more, sweeps have their turn again, for longer each
-time.
+level of all values creeps up. Where good decisions still have far to spread, that is no help: after a few
+times without a gap cut in half, sweeps have their turn again, for longer each time.
 """
 
 from __future__ import annotations
@@ -48,9 +47,9 @@ _CREEPING = 0.85  # the part of a change that two rounds of sweeps leave where t
 _LINEAR_STATES, _LINEAR_PACE = 0.1, 0.5  # decisions that still change, and what two rounds leave where that is slow
 _SLOW_ROUNDS = 3
 _HALVED = 0.5  # what is worth its while leaves at most this part of the certified gap
-_MOST_FAILURES = 3
+_MOST_FAILURES, _MOST_FAILURES_EXACT = 3, 15
 _FEW_CYCLES, _MOST_CYCLES = 12, 60
-_FEW_STATES, _FEW_OPERATIONS, _MOST_OPERATIONS = 5_000, 1e9, 2e10  # when elimination is tried at once, and later
+_ELIMINATED_STATES, _ELIMINATION_WORK = 200_000, 100  # where elimination is tried, and what it may cost, in backups
 _SWEEPS_IN_A_CYCLE = 7  # four on the policy's own chain, and what the coarser ones add
 
 
@@ -68,7 +67,7 @@ class AdaptiveSweeps:
         self._changes: list[float] = []
         self._slow = self._failures = 0
         self._patience = 1
-        self._operations = _FEW_OPERATIONS if operator.n_states <= _FEW_STATES else 0.0
+        self._eliminates = operator.n_states <= _ELIMINATED_STATES
 
     def improve(
         self,
@@ -104,13 +103,10 @@ class AdaptiveSweeps:
             self._change_up_if_slow()
             return 0.0
         self._failures = self._failures + 1 if poor else 0
-        if self._failures < _MOST_FAILURES:
+        exact = self._eliminates or self._rows.is_banded()
+        if self._failures < (_MOST_FAILURES_EXACT if exact else _MOST_FAILURES):
             return 0.0
         self._failures = 0
-        if self._operations < _MOST_OPERATIONS:
-            self._operations = _MOST_OPERATIONS
-            return 0.0
-        self._operations = 0.0
         self._patience *= 3
         return self._change_to_in_place(v, contraction)
 
@@ -166,19 +162,18 @@ class AdaptiveSweeps:
         self, v: NDArray[np.float64], greedy: NDArray[np.int64], contraction: Contraction, fraction: float
     ) -> float:
         """Bring the residual of the policy's equation down to `fraction` of itself, as far as that goes quickly."""
-        rows = self._rows
+        rows, mdp = self._rows, self._operator.mdp
         rows.gather(greedy)
         change = rows.change(v)
-        if self._operations and not rows.is_banded():
+        if self._eliminates and not rows.is_banded():
+            most = _ELIMINATION_WORK * mdp.n_transitions
             try:
-                direct = DirectSolver(
-                    policy_rows(self._operator.mdp, greedy), instead="", most_operations=self._operations
-                )
+                direct = DirectSolver(policy_rows(mdp, greedy), instead="", most_operations=most)
             except MDPError:
-                self._operations = 0.0
+                self._eliminates = False
             else:
                 v += direct.solve(change)
-                return direct.cost.operations / self._operator.mdp.n_transitions
+                return direct.cost.operations / mdp.n_transitions
         goal = max(fraction * float(np.abs(change).max()), 0.5 * AIM * self._tol / contraction.gap_weights[0])
         most = _MOST_CYCLES if self._failures == 0 else _FEW_CYCLES
         correction, cycles, _ = rows.policy_solver().solve(change, goal, most, self._cancel)

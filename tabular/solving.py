@@ -44,8 +44,8 @@ def solve(model: Model, tol: float = DEFAULT_TOLERANCE, *, method: str = "auto",
 
     method: a name of `METHODS`, or "auto": stochastic shortest paths at discount 1 where some policy never ends the
     episode, else modified policy iteration, which adapts its sweeps to how the MDP mixes, and its backups to size and
-    storage; `chosen_because` says what it came to and why. options: those of the method. Raises UnknownNameError for another name, MDPError where the method does not
-    apply.
+    storage; `chosen_because` says what it came to and why. options: those of the method. Raises UnknownNameError for
+    another name, MDPError where the method does not apply.
     """
     if method != "auto":
         if method not in METHODS:

@@ -108,6 +108,18 @@ def test_endless_episodes_at_discount_one_are_refused_by_name():
         value_iteration(mdp)
 
 
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_start_beyond_what_doubles_hold_is_refused(solver):
+    """Prevents infinite bounds around values that are not numbers."""
+    mdp = FiniteMDP.from_dense([[[0.5, 0.5]], [[0.2, 0.8]]], [[1.0], [0.0]], 1 - 1e-9)
+    with pytest.raises(MDPError, match="beyond what doubles hold"):
+        solver(mdp, initial_values=[1e300, -1e300])
+    with pytest.raises(MDPError, match="beyond what doubles hold"):
+        certified_bounds(mdp, [1e300, 0.0])
+    with pytest.raises(MDPError, match="so near to 1 that rounding hides"):
+        solver(mdp.replace(discount=1 - 2.0**-53))
+
+
 def test_episodes_too_long_to_certify_are_refused_not_looped_over():
     """Prevents a search for a potential that never ends."""
     tiny = 1e-15

@@ -145,6 +145,33 @@ def test_what_sweeps_in_place_cannot_see_through_is_solved_otherwise(states):
     assert np.all(exact - 1e-9 <= solution.upper)
 
 
+def ring(states: int, discount: float, seed: int) -> FiniteMDP:
+    """Four ways to step up to two states either way round a ring."""
+    rng = np.random.default_rng(seed)
+    pairs, branching = 4 * states, 5
+    following = (np.repeat(np.arange(states), 4)[:, None] + rng.integers(-2, 3, (pairs, branching))) % states
+    return FiniteMDP.from_csr(
+        sp.csr_matrix(
+            (
+                rng.dirichlet(np.ones(branching), pairs).ravel(),
+                (np.repeat(np.arange(pairs), branching), following.ravel()),
+            ),
+            shape=(pairs, states),
+        ),
+        rng.normal(size=pairs),
+        discount,
+        normalise=True,
+    )
+
+
+@pytest.mark.parametrize(("states", "discount"), [(300, 0.99999), (2000, 0.99999), (6000, 0.9999)])
+def test_a_ring_that_neither_mixes_nor_ends_is_solved(states, discount):
+    """Prevents a solver that circles for ever where chains turn round and no step is short in the states' order."""
+    mdp = ring(states, discount, 4)
+    solution = modified_policy_iteration(mdp, 1e-3, max_iterations=300)
+    assert solution.reason == "tolerance"
+
+
 def test_news_that_crosses_a_grid_is_waited_for():
     """Prevents calling a solver stalled while good decisions spread from a far goal, and the gap stands still."""
     mdp = make("slippery-grid", rows=60, columns=60, discount=0.999)
