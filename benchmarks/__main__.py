@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("imports", "dynamic_programming", "memory", "scaling", "browser")
+NAMES = ("imports", "dynamic_programming", "memory", "scaling", "browser", "gpu")
 WITH_OPTIONS = ("dynamic_programming", "memory", "scaling")
 
 

@@ -36,7 +36,10 @@ def main(arguments: Sequence[str] = ()) -> None:
     limits = Limits(repetitions=chosen.repetitions)
     if chosen.quick:
         limits = replace(limits, call=10.0)
-    solvers = [*our_solvers(), *(PEERS if chosen.peers else ())]
+    if chosen.time_limit is not None:
+        limits = replace(limits, build=chosen.time_limit, call=chosen.time_limit)
+    mine = [solver for solver in our_solvers() if chosen.methods or solver.who == "rlbook solve"]
+    solvers = [*mine, *(PEERS if chosen.peers else ())]
     rows: list[Row] = []
     ratios: list[float] = []
     for name in chosen.instance or INSTANCES:
@@ -66,6 +69,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--instance", action="append", choices=INSTANCES, help="race on this one only; repeatable")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that all runs")
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="race against peers")
+    parser.add_argument(
+        "--methods", action=argparse.BooleanOptionalAction, default=True, help="race all methods, not only solve"
+    )
+    parser.add_argument("--time-limit", type=float, help="seconds for building a peer's model, and for each call")
     parser.add_argument("--repetitions", type=int, default=REPETITIONS, help="timed calls of each solver")
     return parser.parse_args(arguments)
 

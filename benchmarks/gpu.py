@@ -79,7 +79,7 @@ def main() -> int:
     try:
         cupy = cupy_with_device()
     except RlbookError as error:
-        print(f"rlbook: {error}", file=sys.stderr)
+        print(f"gpu: skipped, there is no device to measure on: {error}", file=sys.stderr)
         return 1
     device = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
     mdp = make("garnet", states=200_000, actions=4, branching=8, discount=0.99)

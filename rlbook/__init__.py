@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rlbook.function_mdp import FunctionMDP
     from rlbook.lab import Lab
     from rlbook.mdp import FiniteMDP
+    from rlbook.mdp_device import DeviceMDP
     from rlbook.registry import find_lab, labs
     from rlbook.tabular import solve
     from rlbook.verdict import Verdict
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "DeviceMDP",
     "ExogenousMDP",
     "FiniteMDP",
     "FunctionMDP",
@@ -39,6 +41,7 @@ __all__ = [
 ]
 
 _EXPORTS = {
+    "DeviceMDP": "rlbook.mdp_device",
     "ExogenousMDP": "rlbook.exogenous_mdp",
     "FiniteMDP": "rlbook.mdp",
     "FunctionMDP": "rlbook.function_mdp",

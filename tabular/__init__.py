@@ -4,15 +4,17 @@ from rlbook.tabular.anderson import AndersonSolution, anderson_value_iteration
 from rlbook.tabular.average_reward import AverageRewardSolution, average_reward
 from rlbook.tabular.bellman import action_values, bellman_backup, bellman_sweeps
 from rlbook.tabular.certificate import certified_bounds
+from rlbook.tabular.direct_solve import direct_solve_cost
+from rlbook.tabular.elimination_order import DirectSolveCost
 from rlbook.tabular.end_components import EndComponents, maximal_end_components
 from rlbook.tabular.episodes import endless_states
 from rlbook.tabular.finite_horizon import FiniteHorizonSolution, backward_induction
 from rlbook.tabular.gauss_seidel import gauss_seidel, gauss_seidel_sweeps
-from rlbook.tabular.inexact_policy_iteration import inexact_policy_iteration
+from rlbook.tabular.inexact_policy_iteration import InexactPolicyIterationSolution, inexact_policy_iteration
 from rlbook.tabular.linear_programming import LinearProgramSolution, linear_programming
 from rlbook.tabular.modified_policy_iteration import modified_policy_iteration
 from rlbook.tabular.occupancy import occupancy_measure
-from rlbook.tabular.optimal_actions import OptimalActions, optimal_actions
+from rlbook.tabular.optimal_actions import OptimalActions, optimal_actions, optimal_actions_between
 from rlbook.tabular.policies import as_stochastic, induced_chain, uniform_policy
 from rlbook.tabular.policy_evaluation import evaluate_policy
 from rlbook.tabular.policy_iteration import PolicyIterationSolution, policy_iteration
@@ -21,7 +23,7 @@ from rlbook.tabular.prioritised_sweeping import (
     prioritised_sweeping_order,
     prioritised_sweeps,
 )
-from rlbook.tabular.solution import Solution
+from rlbook.tabular.solution import History, Solution
 from rlbook.tabular.solving import METHODS, solve
 from rlbook.tabular.stochastic_shortest_path import stochastic_shortest_path
 from rlbook.tabular.value_iteration import value_iteration
@@ -30,8 +32,11 @@ __all__ = [
     "METHODS",
     "AndersonSolution",
     "AverageRewardSolution",
+    "DirectSolveCost",
     "EndComponents",
     "FiniteHorizonSolution",
+    "History",
+    "InexactPolicyIterationSolution",
     "LinearProgramSolution",
     "OptimalActions",
     "PolicyIterationSolution",
@@ -44,6 +49,7 @@ __all__ = [
     "bellman_backup",
     "bellman_sweeps",
     "certified_bounds",
+    "direct_solve_cost",
     "endless_states",
     "evaluate_policy",
     "gauss_seidel",
@@ -55,6 +61,7 @@ __all__ = [
     "modified_policy_iteration",
     "occupancy_measure",
     "optimal_actions",
+    "optimal_actions_between",
     "policy_iteration",
     "prioritised_sweeping",
     "prioritised_sweeping_order",

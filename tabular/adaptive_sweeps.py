@@ -150,7 +150,7 @@ class AdaptiveSweeps:
             done, last = rows.sweep_in_place(v, goal, most, self._cancel)
             work += done * rows.cost
             self._changes = [*self._changes[-2:], last]
-            pace = last / self._changes[0] if len(self._changes) == 3 else 0.0
+            pace = last / self._changes[0] if len(self._changes) == 3 and self._changes[0] > 0 else 0.0
             slow = pace > _CREEPING or (pace > _LINEAR_PACE and undecided < _LINEAR_STATES)
             self._slow = self._slow + 1 if slow else 0
             self._change_up_if_slow()

@@ -123,7 +123,8 @@ def average_reward(
 
     The discount is ignored. initial_values: relative values to start from, (S,), used where the MDP is weakly
     communicating. tau: in (0, 1), how far a step of relative value iteration goes; less overcomes periods, more is
-    quicker without. `iterations` counts backups of all pairs. Raises MDPError for values out of range.
+    quicker without. `iterations` counts the backups that `history` lists; those which only check a directly solved
+    policy count in `history.work` alone. Raises MDPError for values out of range.
     """
     started = time.perf_counter()
     require_stored(mdp, "average reward")

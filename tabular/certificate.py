@@ -44,7 +44,7 @@ SMALLEST = 2.0**-1074  # the spacing of doubles near zero: what a product that u
 _LONGEST_EPISODE = 1_000_000  # sweeps spent on finding how long episodes can last
 _INNER_SWEEPS = 50
 _SMALL_GROWTH = 0.5
-_OUTWARD = 1.0 + 16 * UNIT_ROUNDOFF  # covers the handful of roundings in a bound's own arithmetic
+OUTWARD = 1.0 + 16 * UNIT_ROUNDOFF  # covers the handful of roundings in a bound's own arithmetic
 
 
 def rounding_factor(terms: int) -> float:
@@ -55,7 +55,7 @@ def rounding_factor(terms: int) -> float:
 def backup_error(longest_row: int, scale: float, row_mass: float) -> float:
     """Largest error of a computed r + discount P v: scale bounds |r| + discount |v|, row_mass every row's sum."""
     underflow = (longest_row + 4) * SMALLEST
-    return rounding_factor(longest_row + 4) * scale * row_mass * _OUTWARD + underflow
+    return rounding_factor(longest_row + 4) * scale * row_mass * OUTWARD + underflow
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Contraction:
         high = float(continuation.max()) * (1 + relative)
         largest = float(np.abs(mdp.expected_reward).max()) if largest is None else largest
         made = cls(mdp.discount, low, high, max(1.0, row_mass * (1 + relative)), longest, largest)
-        if not mdp.discount * high * _OUTWARD < 1:
+        if not mdp.discount * high * OUTWARD < 1:
             potential, slack = _potential(mdp, made, cancel)
             made = replace(made, potential=potential, slack=slack)
         made._refuse_overflow()
@@ -132,7 +132,7 @@ class Contraction:
         """
         relative = rounding_factor(longest_row + 1)
         low, high = max(masses[0] * (1 - relative), 0.0), masses[1] * (1 + relative)
-        if not discount * high * _OUTWARD < 1:
+        if not discount * high * OUTWARD < 1:
             raise MDPError(
                 f"discount is {discount!r}, with rows that continue with mass up to {masses[1]!r}; a model that is not "
                 "stored can be certified below 1 only, so choose a smaller discount or solve its to_finite_mdp()"
@@ -146,6 +146,15 @@ class Contraction:
             raise MDPError(
                 f"rewards reach {self.largest_reward:.3g} and add up over about {self.horizon:.3g} steps, beyond what "
                 "doubles hold; divide all rewards by a constant"
+            )
+
+    def refuse_values(self, v: NDArray[np.float64]) -> None:
+        """Raise MDPError for values from which bounds would be beyond what doubles hold."""
+        magnitude = float(np.abs(v).max())
+        if magnitude * self.horizon * max(1.0, self.row_mass) > LARGEST:
+            raise MDPError(
+                f"values reach {magnitude:.3g}, which over a horizon of about {self.horizon:.3g} steps is beyond what "
+                "doubles hold; start nearer to the solution"
             )
 
     @property
@@ -175,10 +184,10 @@ class Contraction:
         low = least - error - UNIT_ROUNDOFF * abs(least)
         high = greatest + error + UNIT_ROUNDOFF * abs(greatest)
         if self.potential is not None:
-            return min(low, 0.0) / self.slack * _OUTWARD, max(high, 0.0) / self.slack * _OUTWARD
-        away, towards = 1 - self.discount * self.mass_high * _OUTWARD, 1 - self.discount * self.mass_low / _OUTWARD
-        c_low = low / (away / _OUTWARD if low <= 0 else towards * _OUTWARD)
-        c_high = high / (away / _OUTWARD if high >= 0 else towards * _OUTWARD)
+            return min(low, 0.0) / self.slack * OUTWARD, max(high, 0.0) / self.slack * OUTWARD
+        away, towards = 1 - self.discount * self.mass_high * OUTWARD, 1 - self.discount * self.mass_low / OUTWARD
+        c_low = low / (away / OUTWARD if low <= 0 else towards * OUTWARD)
+        c_high = high / (away / OUTWARD if high >= 0 else towards * OUTWARD)
         return math.nextafter(c_low, -math.inf), math.nextafter(c_high, math.inf)
 
     def gap(self, shifts: tuple[float, float], magnitude: float) -> float:
@@ -211,6 +220,7 @@ def certified_bounds(mdp: FiniteMDP, values: ArrayLike) -> tuple[NDArray[np.floa
     """
     contraction = Contraction.of(mdp)
     v = value_vector(mdp, values)
+    contraction.refuse_values(v)
     tv, greedy = np.empty_like(v), np.empty(len(v), dtype=np.int64)
     least, greatest = backup_kernel(mdp)(*kernel_arguments(mdp), v, tv, greedy)
     return contraction.bounds(v, contraction.shifts(least, greatest, float(np.abs(v).max())))
@@ -222,6 +232,11 @@ def _potential(
     """A vector w and k > 0 with (discount P_a w)(s) <= w(s) - k for all pairs, verified with rounding."""
     endless = endless_states(mdp)
     if len(endless):
+        if mdp.discount < 1 and plain.mass_high <= 1 + 1e-12:
+            raise MDPError(
+                f"discount is {mdp.discount!r}, so near to 1 that rounding hides what it takes away; choose a smaller "
+                "one, or 1 for total or average rewards"
+            )
         if mdp.discount < 1:
             raise MDPError(
                 f"discount is {mdp.discount!r} and rows sum to as much as {plain.mass_high!r}, so that values may grow "
@@ -242,7 +257,7 @@ def _potential(
         _, growth = run(*arguments, w, following, greedy)
         error = rounding_factor(plain.longest_row + 4) * (1 + float(w.max())) * plain.row_mass * 2
         if growth <= _SMALL_GROWTH and w.min() >= 0:
-            slack = (1 - growth - error) / _OUTWARD
+            slack = (1 - growth - error) / OUTWARD
             if slack <= 0:
                 raise MDPError("episodes take so long that rounding hides their end; choose a discount below 1")
             return w, slack

@@ -20,7 +20,7 @@ from numba import prange
 from rlbook.kernel import float64, inline, int32, int64, kernel, reads, uint32, writes
 from rlbook.tabular.bellman import PARALLEL_TRANSITIONS
 from rlbook.tabular.certificate import Contraction
-from rlbook.tabular.matrix_free import sweeps_until
+from rlbook.tabular.synchronous_sweeps import sweeps_until
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

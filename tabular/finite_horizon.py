@@ -10,6 +10,7 @@ rounding of one backup of v_t.
 from __future__ import annotations
 
 import time
+from array import array
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,9 +18,11 @@ import numpy as np
 
 from rlbook.errors import Cancelled, MDPError
 from rlbook.tabular.bellman import LARGEST, value_vector
-from rlbook.tabular.certificate import UNIT_ROUNDOFF, Contraction
+from rlbook.tabular.certificate import OUTWARD, Contraction
 from rlbook.tabular.operator import StoredOperator
+from rlbook.tabular.optimal_actions import OptimalActions, optimal_actions_between
 from rlbook.tabular.policy_rows import require_stored
+from rlbook.tabular.solution import REASONS, History
 from rlbook.tabular.start_bounds import bounds_at_start
 from rlbook.tabular.stopping import check_stopping
 
@@ -27,10 +30,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from rlbook.mdp import FiniteMDP
+    from rlbook.tabular.solution import Reason
 
 Keep = Literal["all", "first"]
-
-_OUTWARD = 1.0 + 16 * UNIT_ROUNDOFF
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,10 @@ class FiniteHorizonSolution:
     values: (H + 1, S), by how many stages have passed; the last row holds the terminal values. policy: action labels,
     int32 (H, S). error: (H + 1,), how far each row of values may be from the exact one. Where only the first stage was
     kept, values is (1, S), policy (1, S), or (0, S) for H = 0, and error (1,).
+
+    reason: "horizon" once all decisions were made; or "cancelled", and then the stages not reached have values 0 with
+    bounds from the rewards alone, and each state's first action as their policy. history: one entry per stage, in the
+    order in which they were decided, the last stage first.
     """
 
     mdp: FiniteMDP = field(repr=False)
@@ -48,6 +54,9 @@ class FiniteHorizonSolution:
     policy: NDArray[np.int32] = field(repr=False)
     error: NDArray[np.float64] = field(repr=False)
     seconds: float
+    reason: Reason
+    history: History = field(repr=False)
+    method: str = "backward-induction"
 
     @property
     def lower(self) -> NDArray[np.float64]:
@@ -64,6 +73,15 @@ class FiniteHorizonSolution:
         return float(np.max(self.upper - self.lower))
 
     @property
+    def iterations(self) -> int:
+        """How many stages were decided."""
+        return len(self.history.gap)
+
+    @property
+    def converged(self) -> bool:
+        return self.reason == "horizon"
+
+    @property
     def value_at_start(self) -> float:
         """Expected value of the first state, with all stages to go."""
         return float(self.mdp.start @ self.values[0])
@@ -74,12 +92,26 @@ class FiniteHorizonSolution:
         low, high = self.values[0] - self.error[0], self.values[0] + self.error[0]
         return bounds_at_start(self.mdp.start, np.nextafter(low, -np.inf), np.nextafter(high, np.inf))
 
+    def optimal_actions(self, stage: int = 0) -> OptimalActions:
+        """Which actions are proven optimal or suboptimal after `stage` decisions, and which stay undecided.
+
+        Raises MDPError for a stage that does not exist, and where the values of the stage after it were not kept.
+        """
+        if not 0 <= stage < self.horizon:
+            raise MDPError(f"stage is {stage}, but decisions are made at stages 0 to {self.horizon - 1} only; name one")
+        if len(self.values) <= self.horizon:
+            raise MDPError(f"stage {stage} is judged by the values of the next, which were not kept; pass keep='all'")
+        following = slice(stage + 1, stage + 2)
+        values, error = self.values[following], self.error[following, None]
+        lower, upper = np.nextafter(values - error, -np.inf), np.nextafter(values + error, np.inf)
+        return optimal_actions_between(self.mdp, lower[0], upper[0])
+
     def to_json(self) -> dict[str, Any]:
         """The summary, in the words of `Solution.to_json`."""
         low, high = self.start_bounds
         return {
             "mdp": self.mdp.name,
-            "method": "backward-induction",
+            "method": self.method,
             "horizon": self.horizon,
             "discount": self.mdp.discount,
             "states": self.mdp.n_states,
@@ -88,7 +120,10 @@ class FiniteHorizonSolution:
             "lower": low,
             "upper": high,
             "gap": self.gap,
+            "iterations": self.iterations,
             "seconds": self.seconds,
+            "converged": self.converged,
+            "reason": f"{self.reason}: {REASONS[self.reason]}",
         }
 
 
@@ -104,7 +139,8 @@ def backward_induction(
 
     terminal_values: (S,), what each state is worth in the end, 0 by default; nothing is paid where an episode has
     terminated before. keep: "all" stages, 12 bytes per stage and state, or the "first" one only. Raises MDPError for
-    arguments out of range and values too large for doubles, and Cancelled where the flag is set before the end.
+    arguments out of range and values too large for doubles, and Cancelled where the flag is set and the rewards alone
+    do not bound the stages not reached.
     """
     started = time.perf_counter()
     require_stored(mdp, "backward induction")
@@ -128,19 +164,41 @@ def backward_induction(
     plain = replace(Contraction.of(mdp.replace(discount=0.0)), discount=mdp.discount)
     operator = StoredOperator(mdp)
     tv, greedy = np.empty_like(v), np.empty(mdp.n_states, dtype=np.int64)
-    wrong = 0.0
+    wrong, magnitude = 0.0, max(float(v.max()), -float(v.min()))
+    reason: Reason = "horizon"
+    record = array("d")
     for stage in range(stages - 1, -1, -1):
         if cancel is not None and cancel[0]:
-            raise Cancelled
-        magnitude = max(float(v.max()), -float(v.min()))
+            reason = "cancelled"
+            missing = slice(0, stage + 1 if keep == "all" else 1)
+            left = stage + 1 - np.arange(stage + 1 if keep == "all" else 1, dtype=np.float64)
+            values[missing], policy[missing] = 0.0, mdp.action[mdp.state_ptr[:-1]]
+            error[missing] = _largest_values(plain, magnitude + wrong, left)
+            break
         if not plain.largest_reward + magnitude <= LARGEST:
             raise MDPError(
                 f"values grow beyond {LARGEST:g} with {stages - stage - 1} decisions to go, beyond what doubles hold; "
                 "divide all rewards by a constant"
             )
-        operator.backup(v, tv, greedy)
-        wrong = (mdp.discount * plain.row_mass * wrong + plain.rounding(magnitude)) * _OUTWARD
+        changes = operator.backup(v, tv, greedy)
+        wrong = (mdp.discount * plain.row_mass * wrong + plain.rounding(magnitude)) * OUTWARD
         v, tv = tv, v
+        magnitude = max(float(v.max()), -float(v.min()))
+        gap = plain.gap((-wrong, wrong), magnitude)
+        record.extend((gap, *changes, time.perf_counter() - started, float(stages - stage)))
         if keep == "all" or stage == 0:
             values[stage], policy[stage], error[stage] = v, mdp.action[greedy], wrong
-    return FiniteHorizonSolution(mdp, stages, values, policy, error, time.perf_counter() - started)
+    history = History(*np.array(record, dtype=np.float64).reshape(-1, 5).T)
+    return FiniteHorizonSolution(mdp, stages, values, policy, error, time.perf_counter() - started, reason, history)
+
+
+def _largest_values(plain: Contraction, magnitude: float, steps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How large exact values can be so many `steps`, one or more, before others that are at most `magnitude`."""
+    rate = plain.discount * plain.row_mass * OUTWARD
+    with np.errstate(over="ignore"):
+        reach = (magnitude + steps * plain.largest_reward) * max(1.0, rate) ** steps * OUTWARD
+    if rate < 1:
+        reach = np.minimum(reach, max(magnitude, plain.largest_reward / (1 - rate)) * OUTWARD)
+    if not np.all(reach <= LARGEST):
+        raise Cancelled
+    return reach

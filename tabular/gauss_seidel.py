@@ -21,14 +21,15 @@ import numpy as np
 
 from rlbook.errors import MDPError
 from rlbook.kernel import boolean, float64, int32, int64, kernel, reads, uint8, writes
-from rlbook.mdp import FiniteMDP
 from rlbook.tabular.bellman import expectation, kernel_arguments, value_vector
 from rlbook.tabular.certified_iteration import certified_iteration
-from rlbook.tabular.stopping import DEFAULT_TOLERANCE
+from rlbook.tabular.policy_rows import require_stored
+from rlbook.tabular.stopping import DEFAULT_TOLERANCE, cancel_flag
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from rlbook.mdp import FiniteMDP
     from rlbook.tabular.certificate import Contraction
     from rlbook.tabular.operator import BellmanOperator
     from rlbook.tabular.solution import Solution
@@ -130,7 +131,7 @@ class _Sweeps:
         self, v: NDArray[np.float64], weight: float, goal: float, most: int, cancel: NDArray[np.uint8] | None
     ) -> tuple[int, float]:
         """Sweep v until the gap that the changes imply is at most `goal`; return the sweeps done and that gap."""
-        flag = np.zeros(1, dtype=np.uint8) if cancel is None else cancel
+        flag = cancel_flag(cancel)
         done, reach = _gauss_seidel(
             *self._arguments,
             *(self._order, self._loop, v, weight, goal, most, self._alternate, self._turn, flag),
@@ -161,7 +162,7 @@ def gauss_seidel(
     terminates and the chain mixes fast, `value_iteration` needs far fewer: see the text of this module.
     Raises MDPError also for an order that leaves out or repeats a state.
     """
-    stored(mdp, "gauss_seidel")
+    require_stored(mdp, "gauss_seidel")
     if sweeps_per_check is not None and sweeps_per_check < 1:
         raise MDPError(f"sweeps_per_check is {sweeps_per_check}; at least one is needed, or None to adapt")
     sweeps = _Sweeps(mdp, order, solve_self_loops)
@@ -200,7 +201,7 @@ def gauss_seidel_sweeps(
 
     order: as in `gauss_seidel`. Raises MDPError for a wrong shape, order or number of sweeps.
     """
-    stored(mdp, "gauss_seidel_sweeps")
+    require_stored(mdp, "gauss_seidel_sweeps")
     if sweeps < 0:
         raise MDPError(f"sweeps is {sweeps}; it must not be negative")
     iterates = np.empty((sweeps + 1, mdp.n_states))
@@ -219,15 +220,6 @@ def gap_to_aim_at(contraction: Contraction, v: NDArray[np.float64], gap: float, 
     """
     magnitude = max(float(v.max()), -float(v.min()))
     return max(_GAP_FRACTION * gap, _WITHIN_TOLERANCE * tol, contraction.floor(magnitude))
-
-
-def stored(mdp: object, what: str) -> None:
-    """Raise MDPError unless the transitions lie in memory, where single states can be backed up."""
-    if not isinstance(mdp, FiniteMDP):
-        raise MDPError(
-            f"mdp is a {type(mdp).__name__}, but {what} backs up single states and needs stored transitions; give a "
-            "FiniteMDP (other models have to_finite_mdp(), or host), or use value_iteration"
-        )
 
 
 def _as_order(order: Order | ArrayLike, states: int) -> NDArray[np.int64]:

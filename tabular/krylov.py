@@ -9,6 +9,12 @@ small as plain sweeps of the same cost guarantee from the same point: m sweeps v
 residual at least by (1 - 1 / horizon)^m, where `Contraction.horizon` is 1 / (1 - discount) or less. Otherwise those m
 sweeps are done instead, and after each rejection BiCGSTAB rests for twice as many evaluations as before. So however
 badly it behaves, an evaluation is never worse than plain sweeps at half the price.
+
+A small residual is not all that counts. Plain sweeps never lower the bound l = v + (least residual) / (1 - discount)
+on the policy's value, and so not the one on v* either. A result of BiCGSTAB with about the residual it began with may
+lower it by a horizon's worth, and the next policy makes the harm larger: on a ring of 2000 states at 0.99999 the
+certified gap grew from 4e5 to 1e28 in a dozen policies. So a result that lowers l by more than a given amount is
+rejected, too.
 """
 
 from __future__ import annotations
@@ -122,9 +128,25 @@ class SafeguardedEvaluation:
         self._rest, self._resting = 1, 0
 
     def __call__(
-        self, rows: PolicyRows, v: NDArray[np.float64], gap: float, cancel: NDArray[np.uint8] | None = None
+        self,
+        rows: PolicyRows,
+        v: NDArray[np.float64],
+        gap: float,
+        cancel: NDArray[np.uint8] | None = None,
+        *,
+        fall: float = math.inf,
     ) -> Evaluation:
-        """Evaluate the policy of `rows` from v, (S,), until its own residual implies a gap of at most `gap`."""
+        """Evaluate the policy of `rows` from v, (S,), until its own residual implies a gap of at most `gap`.
+
+        fall: how far BiCGSTAB may lower the bound on the policy's value from below, in units of return. Where sums
+        overflow, v is returned as it came.
+        """
+        done = self._evaluation(rows, v, gap, cancel, fall)
+        return done if np.all(np.isfinite(done.values)) else Evaluation(v, done.sweeps, done.krylov)
+
+    def _evaluation(
+        self, rows: PolicyRows, v: NDArray[np.float64], gap: float, cancel: NDArray[np.uint8] | None, fall: float
+    ) -> Evaluation:
         away = self._contraction.gap_weights[0]
         goal = max(gap / (2 * away), self._contraction.rounding(float(np.abs(v).max())))
         residual, sweeps = rows.residual(v), 1
@@ -134,10 +156,10 @@ class SafeguardedEvaluation:
                 v, residual, done = self._sweep(rows, v, residual, goal, _FIRST_SWEEPS, cancel)
                 sweeps += done
                 sizes.append(self._size(residual))
-        if sizes[-1] <= goal or (cancel is not None and cancel[0]):
+        if not goal < sizes[-1] < math.inf or (cancel is not None and cancel[0]):
             return Evaluation(v, sweeps, "not tried")
         rate = (sizes[-1] / sizes[-2]) ** (1 / _FIRST_SWEEPS)
-        if math.log(goal / sizes[-1]) >= _FEW_SWEEPS * math.log(max(rate, SMALLEST)):
+        if math.log(goal) - math.log(sizes[-1]) >= _FEW_SWEEPS * math.log(max(rate, SMALLEST)):
             v, _, done = self._sweep(rows, v, residual, goal, _FEW_SWEEPS, cancel)
             return Evaluation(v, sweeps + done, "not tried")
         if self._resting > 0:
@@ -146,7 +168,9 @@ class SafeguardedEvaluation:
             return Evaluation(v, sweeps + done, "not tried")
         found, spent = bicgstab(rows, v, self._size, goal, preconditioned=self._preconditioned, cancel=cancel)
         sweeps += spent + 1
-        if self._size(rows.residual(found)) <= self._rate**spent * sizes[-1]:
+        left = rows.residual(found)
+        smaller = self._size(left) <= self._rate**spent * sizes[-1]
+        if smaller and np.all(self._bound(v, residual) - self._bound(found, left) <= fall):
             self._rest = 1
             return Evaluation(found, sweeps, "accepted")
         self._resting, self._rest = self._rest, 2 * self._rest
@@ -157,6 +181,12 @@ class SafeguardedEvaluation:
         """The norm in which a sweep contracts: the largest entry, in units of the potential where there is one."""
         w = self._contraction.potential
         return float(np.abs(residual if w is None else residual / w).max())
+
+    def _bound(self, v: NDArray[np.float64], residual: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The bound from below on the policy's value, (S,), that v and its residual imply."""
+        w = 1.0 if self._contraction.potential is None else self._contraction.potential
+        least = float(residual.min())
+        return v + self._contraction.shifts(least, least, float(np.abs(v).max()))[0] * w
 
     def _sweep(
         self,

@@ -32,7 +32,7 @@ from rlbook.tabular.certificate import Contraction
 from rlbook.tabular.certified_iteration import certified_iteration
 from rlbook.tabular.inexact_policy_iteration import inexact_policy_iteration
 from rlbook.tabular.occupancy import occupancy_measure, start_weights
-from rlbook.tabular.policy_iteration import policy_iteration
+from rlbook.tabular.policy_iteration import EliminationTooLargeError, policy_iteration
 from rlbook.tabular.policy_rows import require_stored
 from rlbook.tabular.solution import Reason, Solution
 from rlbook.tabular.stopping import DEFAULT_TOLERANCE, check_stopping
@@ -73,6 +73,7 @@ class LinearProgramSolution(Solution):
     program_message: what HiGHS says. Where it failed, occupancy, values and objectives are NaN.
     """
 
+    mdp: FiniteMDP = field(repr=False)
     formulation: Formulation = field(kw_only=True)
     weights: NDArray[np.float64] = field(kw_only=True, repr=False)
     occupancy: NDArray[np.float64] = field(kw_only=True, repr=False)
@@ -93,12 +94,12 @@ class LinearProgramSolution(Solution):
 
         Among tied actions it need not be `policy`, which is greedy for the certified values.
         """
-        visits = np.add.reduceat(self.occupancy, self.mdp.state_ptr[:-1])  # type: ignore[attr-defined]
-        return self.occupancy / visits[self.mdp.pair_state]  # type: ignore[attr-defined]
+        visits = np.add.reduceat(self.occupancy, self.mdp.state_ptr[:-1])
+        return self.occupancy / visits[self.mdp.pair_state]
 
     def start_occupancy(self) -> NDArray[np.float64]:
         """Expected discounted visits of the policy from the MDP's own first states, (pairs,)."""
-        return occupancy_measure(self.mdp, self.policy)  # type: ignore[arg-type]
+        return occupancy_measure(self.mdp, self.policy)
 
     def to_json(self) -> dict[str, Any]:
         """The summary of a `Solution`, and the program's objectives."""
@@ -131,7 +132,8 @@ def linear_programming(
     finite, scaled to sum to 1; equal by default. initial_values: (S,), what is certified should HiGHS find nothing; it
     takes no starting point.
 
-    max_iterations bounds HiGHS's iterations and the backups after it together. The cancel flag is polled before and
+    max_iterations bounds HiGHS's iterations and the backups after it together, but for one backup, which is always
+    made. The cancel flag is polled before and
     after HiGHS, which cannot be interrupted but gives up after `time_limit`, in seconds. Where HiGHS fails, `reason` is
     "stalled" ("iteration limit" if it hit that), and the bounds are those of `initial_values`. Memory: about 40 bytes
     per transition, and what HiGHS takes.
@@ -239,5 +241,5 @@ def _certified(
             max_iterations=backups,
             cancel=cancel,
         )
-    except MDPError:  # the policy's equation is too large to eliminate
+    except EliminationTooLargeError:
         return inexact_policy_iteration(mdp, tol, initial_values=program.values, max_iterations=backups, cancel=cancel)

@@ -10,7 +10,6 @@ results do not depend on the number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from numba import prange
 from rlbook.function_passes import WORTH_PARALLEL, block_size, blocks, in_blocks
 from rlbook.kernel import Kernel, float64, int64, writes
 from rlbook.tabular.certificate import Contraction
+from rlbook.tabular.synchronous_sweeps import sweeps_until
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -160,31 +160,3 @@ class FunctionSweeps:
         states, _, room = self._mdp.sizes
         self._run(states, room, self._mdp.discount, v, new, self._choice, self._reach)
         return float(self._reach[:, 0].min()), float(self._reach[:, 1].max())
-
-
-def sweeps_until(
-    step: Callable[[NDArray[np.float64], NDArray[np.float64]], tuple[float, float]],
-    vectors: tuple[NDArray[np.float64], NDArray[np.float64]],
-    gap_weights: tuple[float, float],
-    goal: float,
-    most: int,
-    cancel: NDArray[np.uint8] | None,
-) -> int:
-    """Repeat a synchronous sweep until the gap that its change implies is at most `goal`; return the sweeps done.
-
-    step: writes the sweep of its first vector into its second and returns the least and greatest change. vectors: the
-    values, which hold the result in the end, and another of the same size. Other arguments as `PolicySweeps.sweep`.
-    """
-    away, towards = gap_weights
-    old, new = vectors
-    done = 0
-    while done < most:
-        least, greatest = step(old, new)
-        old, new = new, old
-        done += 1
-        gap = greatest * (away if greatest >= 0 else towards) - least * (away if least <= 0 else towards)
-        if gap <= goal or (cancel is not None and cancel[0]):
-            break
-    if old is not vectors[0]:
-        vectors[0][:] = old
-    return done

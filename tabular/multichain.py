@@ -81,7 +81,7 @@ def multichain_gains(
             name=str,
             initial_values=ends[0].lower if ends else None,
             known_upper=max(float(gain.max()), 0.0),
-            max_iterations=max(left, 1),
+            max_iterations=left,
             cancel=cancel,
             lawful=True,
             more_terms=more_terms,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Standing = Literal["optimal", "undecided", "suboptimal"]
 
+_OPEN, _COPY = 2, 3  # while actions are judged: found undecided, and a copy of the one being judged
 _WORDS: dict[int, Standing] = {1: "optimal", 0: "undecided", -1: "suboptimal"}
 
 
@@ -101,14 +102,28 @@ def _decide(
         for i in range(first, end):
             status[i] = -1 if q_upper[i] < least else 0
         for i in range(first, end):
-            if status[i] == 0:
-                beaten = True
-                for j in range(first, end):
-                    if j != i and status[j] != -1 and q_upper[j] > q_lower[i]:
-                        beaten = beaten and _same_row(
-                            continuing_end, next_state, probability, row_ptr, expected_reward, i, j
-                        )
-                status[i] = 1 if beaten else 0
+            if status[i] != 0:
+                continue
+            best, seen = True, first
+            for j in range(first, end):
+                seen = j + 1
+                if j != i and status[j] != -1 and q_upper[j] > q_lower[i]:
+                    # A copy of what is open already is as open; anything else that may be better leaves i open.
+                    if status[j] == _OPEN or not _same_row(
+                        continuing_end, next_state, probability, row_ptr, expected_reward, i, j
+                    ):
+                        best = False
+                        break
+                    if status[j] == 0:
+                        status[j] = _COPY
+            # Copies share the verdict: comparing each with each would take hours for thousands of them.
+            status[i] = 1 if best else _OPEN
+            for j in range(first, seen):
+                if status[j] == _COPY:
+                    status[j] = status[i]
+        for i in range(first, end):
+            if status[i] == _OPEN:
+                status[i] = 0
 
 
 def optimal_actions(solution: Solution) -> OptimalActions:
@@ -121,13 +136,21 @@ def optimal_actions(solution: Solution) -> OptimalActions:
         raise MDPError(f"the actions of {mdp.name!r} cannot be compared: it stores no transitions; use to_finite_mdp()")
     if solution.of_policy:
         raise MDPError("these are bounds on the value of a policy, which prove nothing about other actions; use solve")
+    return optimal_actions_between(mdp, solution.lower, solution.upper)
+
+
+def optimal_actions_between(mdp: FiniteMDP, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> OptimalActions:
+    """What is proven of every action where what follows a step is worth between `lower` and `upper`, (S,) each.
+
+    These are bounds on v*, or on the values of the next stage where decisions depend on the stage.
+    """
     longest = int(np.max(mdp.continuing_end - mdp.row_ptr[:-1]))
-    magnitude = max(float(np.abs(solution.lower).max()), float(np.abs(solution.upper).max()))
+    magnitude = max(float(np.abs(lower).max()), float(np.abs(upper).max()))
     largest = float(np.abs(mdp.expected_reward).max())
     mass = max(1.0, float(mdp.continuation.max()) * (1 + rounding_factor(longest)))
     error = backup_error(longest, largest + mdp.discount * magnitude, mass)
-    q_lower = np.nextafter(action_values(mdp, solution.lower) - error, -np.inf)
-    q_upper = np.nextafter(action_values(mdp, solution.upper) + error, np.inf)
+    q_lower = np.nextafter(action_values(mdp, lower) - error, -np.inf)
+    q_upper = np.nextafter(action_values(mdp, upper) + error, np.inf)
     status = np.empty(mdp.n_pairs, dtype=np.int8)
     _decide(*kernel_arguments(mdp)[:6], q_lower, q_upper, status)
     return OptimalActions(mdp=mdp, status=status, q_lower=q_lower, q_upper=q_upper)

@@ -89,7 +89,9 @@ def evaluate_policy(
 ) -> Solution:
     """The value of a policy, with certified bounds.
 
-    policy: as in `as_stochastic`; `policy` of the result is its likeliest action. At discount 1 its episodes must end.
+    policy: as in `as_stochastic`, which first divides the probabilities of each state by their sum; the bounds are for
+    the policy so divided, in doubles. `policy` of the result is its likeliest action. At discount 1 its episodes must
+    end.
     method: "direct", a direct solve refined until the bounds stop improving, whatever `tol` is; "iterative", backups
     and inexact evaluations until the certified gap is `tol`; "auto", direct unless that would fill too much memory or
     take longer. max_iterations, cancel: for the iterative method, as in `value_iteration`. Raises MDPError where no

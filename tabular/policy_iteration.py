@@ -47,6 +47,10 @@ _MULTIPLICATION, _ENTRY = 0.25, 30.0
 _INSTEAD = 'use method="inexact-policy-iteration" or "modified-policy-iteration", which need no factors'
 
 
+class EliminationTooLargeError(MDPError):
+    """The factors of a policy's equation would take more memory or time than is allowed."""
+
+
 @dataclass(frozen=True, eq=False)
 class PolicyIterationSolution(Solution):
     """A `Solution` that also shows the steps, where they were asked for.
@@ -125,7 +129,10 @@ class _Improvement:
     def _evaluate(self, pairs: NDArray[np.int64], v: NDArray[np.float64], contraction: Contraction) -> float:
         """Write the values of a policy into v and take it as the one at hand, if it is better; return the work."""
         rows = policy_rows(self._mdp, pairs)
-        solver = DirectSolver(rows, instead=_INSTEAD, most_entries=self._most_entries)
+        try:
+            solver = DirectSolver(rows, instead=_INSTEAD, most_entries=self._most_entries)
+        except MDPError as error:
+            raise EliminationTooLargeError(str(error)) from None
         found, residual = solver.solve(rows.reward), np.empty(0)
         usable = _usable(found)
         if usable:
@@ -174,7 +181,7 @@ def policy_iteration(
     by the time they take.
     Memory: the factors of one policy. The cancel flag is polled after each backup. Raises MDPError, before anything is
     factorised, where factors need more than `most_entries` entries, about 12 bytes each, or more than about a minute
-    (see `direct_solve_cost`).
+    (see `direct_solve_cost`): an EliminationTooLargeError.
     """
     require_stored(mdp, "policy-iteration")
     check_stopping(tol, max_iterations, cancel)

@@ -85,8 +85,8 @@ def require_stored(model: Model, method: str) -> None:
 
     if not isinstance(model, FiniteMDP):
         raise MDPError(
-            f"{method} reads stored transitions, but the model is a {type(model).__name__}; use "
-            'method="modified-policy-iteration"'
+            f"{method} reads stored transitions, but the model is a {type(model).__name__}; give a FiniteMDP (other "
+            'models have to_finite_mdp(), or host), or solve it with method="modified-policy-iteration"'
         )
 
 

@@ -25,8 +25,9 @@ from rlbook.errors import MDPError
 from rlbook.kernel import float64, inline, int32, int64, kernel, reads, uint8, writes
 from rlbook.tabular.bellman import backup_kernel, expectation, kernel_arguments, value_vector
 from rlbook.tabular.certified_iteration import certified_iteration
-from rlbook.tabular.gauss_seidel import gap_to_aim_at, stored
-from rlbook.tabular.stopping import DEFAULT_TOLERANCE
+from rlbook.tabular.gauss_seidel import gap_to_aim_at
+from rlbook.tabular.policy_rows import require_stored
+from rlbook.tabular.stopping import DEFAULT_TOLERANCE, cancel_flag
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -223,7 +224,7 @@ class _Queue:
         cancel: NDArray[np.uint8] | None,
     ) -> tuple[int, float]:
         """Back up in the order of priorities; return the states done, and the work as a part of a full backup."""
-        flag = np.zeros(1, dtype=np.uint8) if cancel is None else cancel
+        flag = cancel_flag(cancel)
         done, pairs = _prioritised_backups(
             *self._arguments,
             *self._predecessors,
@@ -245,7 +246,7 @@ def prioritised_sweeping(
     `iterations` counts certificates, each a backup of all pairs. `history.work` counts the pairs backed up, with those
     of certificates; what the heap and the predecessors cost shows in `history.seconds` only. It runs on one core.
     """
-    stored(mdp, "prioritised_sweeping")
+    require_stored(mdp, "prioritised_sweeping")
     queue: _Queue | None = None
     nowhere = np.empty(0, dtype=np.int64)
     before = np.zeros(mdp.n_states) if initial_values is None else value_vector(mdp, initial_values)
@@ -288,7 +289,7 @@ def prioritised_sweeping_order(
     initial_values: (S,), zeros by default. Among equal priorities the lowest state comes first. Fewer states are
     returned only where all residuals have vanished. Raises MDPError for a wrong shape or number of backups.
     """
-    stored(mdp, "prioritised_sweeping_order")
+    require_stored(mdp, "prioritised_sweeping_order")
     if backups < 0:
         raise MDPError(f"backups is {backups}; it must not be negative")
     v = np.zeros(mdp.n_states) if initial_values is None else value_vector(mdp, initial_values)
@@ -304,7 +305,7 @@ def prioritised_sweeps(mdp: FiniteMDP, values: ArrayLike, sweeps: int) -> NDArra
 
     Raises MDPError for a wrong shape or number of sweeps.
     """
-    stored(mdp, "prioritised_sweeps")
+    require_stored(mdp, "prioritised_sweeps")
     if sweeps < 0:
         raise MDPError(f"sweeps is {sweeps}; it must not be negative")
     iterates = np.empty((sweeps + 1, mdp.n_states))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rlbook.kernel import float64, int64, kernel, reads, writes
-from rlbook.tabular.episodes import GRAPH, endless_states
+from rlbook.tabular.episodes import GRAPH, endless_states, predecessors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,23 +31,16 @@ def _quick_policy(
     """
     states, pairs = len(state_ptr) - 1, len(row_ptr) - 1
     owner = np.empty(pairs, np.int64)
-    first = np.zeros(states + 1, np.int64)
     for s in range(states):
-        for i in range(state_ptr[s], state_ptr[s + 1]):
-            owner[i] = s
-            for k in range(row_ptr[i], continuing_end[i]):
-                first[next_state[k] + 1] += 1
-    for s in range(states):
-        first[s + 1] += first[s]
-    entering, weight = np.empty(first[states], np.int64), np.empty(first[states], np.float64)
-    filled = first[:-1].copy()
+        owner[state_ptr[s] : state_ptr[s + 1]] = s
+    allowed, inside = np.ones(pairs, np.bool_), np.ones(states, np.bool_)
+    first, entering = predecessors(row_ptr, continuing_end, next_state, allowed, states)
+    weight, filled = np.empty(len(entering), np.float64), first[:-1].copy()
     for i in range(pairs):
         for k in range(row_ptr[i], continuing_end[i]):
-            at = filled[next_state[k]]
-            entering[at], weight[at] = i, probability[k]
+            weight[filled[next_state[k]]] = probability[k]
             filled[next_state[k]] += 1
 
-    allowed, inside = np.ones(pairs, np.bool_), np.ones(states, np.bool_)
     queue = np.empty(states, np.int64)
     outside = -1
     while True:

@@ -26,7 +26,7 @@ from rlbook.tabular.certificate import Contraction
 from rlbook.tabular.chain_equations import relative_values_of_policy, solves_quickly
 from rlbook.tabular.operator import StoredOperator
 from rlbook.tabular.solution import History
-from rlbook.tabular.stopping import Stopping
+from rlbook.tabular.stopping import Stopping, cancel_flag
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,7 +105,7 @@ def relative_value_iteration(
     stopping = Stopping(bounds, tol, max_iterations, cancel)
     steps = damped_steps_parallel if mdp.n_transitions >= PARALLEL_TRANSITIONS else damped_steps_serial
     rows = (mdp.row_ptr, mdp.continuing_end, mdp.next_state, mdp.probability, mdp.expected_reward)
-    flag = np.zeros(1, dtype=np.uint8) if cancel is None else cancel
+    flag = cancel_flag(cancel)
     sizes = np.diff(np.append(first, mdp.n_states))
     h = np.zeros(mdp.n_states) if initial_values is None else initial_values - np.repeat(initial_values[first], sizes)
     th, scratch, greedy = np.empty_like(h), np.empty_like(h), np.empty(mdp.n_states, dtype=np.int64)

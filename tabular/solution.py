@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from rlbook.tabular.certificate import SMALLEST, UNIT_ROUNDOFF, rounding_factor
+from rlbook.tabular.start_bounds import bounds_at_start
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from rlbook.tabular.operator import Model
     from rlbook.tabular.optimal_actions import OptimalActions
 
-Reason = Literal["tolerance", "rounding floor", "iteration limit", "stalled", "cancelled"]
+Reason = Literal["tolerance", "rounding floor", "horizon", "iteration limit", "stalled", "cancelled"]
 
 REASONS: dict[str, str] = {
     "tolerance": "the certified gap reached the tolerance",
     "rounding floor": "the certified gap is as small as rounding allows, yet above the tolerance",
+    "horizon": "all decisions up to the horizon were made",
     "iteration limit": "the iteration limit was reached first; the bounds are those reached",
     "stalled": "the certified gap stopped improving; the bounds are those reached",
     "cancelled": "the run was cancelled; the bounds are those reached",
@@ -82,13 +83,7 @@ class Solution:
     @property
     def start_bounds(self) -> tuple[float, float]:
         """Certified bounds on the expected value of the first state, rounding of the average included."""
-        start = self.mdp.start
-        relative = rounding_factor(len(start) + 2)
-        low, high = float(start @ self.lower), float(start @ self.upper)
-        underflow = 2 * len(start) * SMALLEST
-        slack_low = relative * float(start @ np.abs(self.lower)) * (1 + 4 * UNIT_ROUNDOFF) + underflow
-        slack_high = relative * float(start @ np.abs(self.upper)) * (1 + 4 * UNIT_ROUNDOFF) + underflow
-        return float(np.nextafter(low - slack_low, -np.inf)), float(np.nextafter(high + slack_high, np.inf))
+        return bounds_at_start(self.mdp.start, self.lower, self.upper)
 
     def optimal_actions(self) -> OptimalActions:
         """Which actions the bounds prove optimal, which suboptimal, and which they leave undecided."""

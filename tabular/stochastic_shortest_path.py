@@ -56,9 +56,10 @@ def stochastic_shortest_path(
 
     A policy that goes on for ever without reward is worth 0 from then on. The policy returned is proper but for that,
     and worth at least `lower`. initial_values: (S,), where to start, if that helps. `iterations` counts backups of all
-    pairs. Raises MDPError, with the name of a state, where the optimal value is infinite or no bound can be found:
-    where no policy ends, one earns for ever, or one may go on for ever and earn as much as it costs; also where
-    max_iterations is too small for any bound from above. Cancelled is raised where the flag is set before there is one.
+    pairs, but for one that looks at `initial_values`. Raises MDPError, with the name of a state, where the optimal
+    value is infinite or no bound can be found: where no policy ends, one earns for ever, or one may go on for ever and
+    earn as much as it costs; also where max_iterations is too small for any bound from above. Cancelled is raised where
+    the flag is set before there is one.
     """
     started = time.perf_counter()
     require_stored(mdp, "stochastic-shortest-path")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -101,12 +102,17 @@ class Stopping:
             self.reason = "iteration limit"
 
 
+def cancel_flag(cancel: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    """The flag that compiled loops poll, uint8 (1,): the caller's, or one that nobody sets."""
+    return np.zeros(1, dtype=np.uint8) if cancel is None else cancel
+
+
 def check_stopping(tol: float, max_iterations: int, cancel: NDArray[np.uint8] | None) -> None:
     """Raise MDPError unless a solver can stop by these rules."""
-    if not tol >= 0 or not math.isfinite(tol):
+    if not isinstance(tol, Real) or not tol >= 0 or not math.isfinite(tol):
         raise MDPError(f"tol is {tol!r}; the certified gap to reach must be a finite number, 0 or more")
-    if max_iterations < 1:
-        raise MDPError(f"max_iterations is {max_iterations}; at least one is needed")
+    if not isinstance(max_iterations, Integral) or max_iterations < 1:
+        raise MDPError(f"max_iterations is {max_iterations!r}; give a whole number, at least 1")
     if cancel is not None and not (
         isinstance(cancel, np.ndarray) and cancel.dtype == np.uint8 and cancel.shape == (1,)
     ):

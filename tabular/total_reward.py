@@ -16,7 +16,7 @@ from rlbook.tabular.chain_equations import solves_quickly, total_of_policy
 from rlbook.tabular.operator import StoredOperator
 from rlbook.tabular.proper_policies import endless_under, quick_policy
 from rlbook.tabular.solution import History
-from rlbook.tabular.stopping import Stopping
+from rlbook.tabular.stopping import Stopping, cancel_flag
 from rlbook.tabular.undiscounted_backup import backup_bound, certified_change, noise
 
 if TYPE_CHECKING:
@@ -66,6 +66,11 @@ class _Log:
             self.directly = solves_quickly(mdp)
         return self.directly
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no further backup is allowed."""
+        return len(self.rows) >= self.max_iterations
+
     def add(self, least: float, greatest: float) -> None:
         self.work += 1.0
         self.rows.append((self.gap, least, greatest, time.perf_counter() - self.started, self.work))
@@ -103,6 +108,7 @@ def enclose_total_reward(
 
     name: names a state in errors. known_upper: what no value exceeds, where that is known beforehand. lawful: whether
     rows stand for laws that sum to 1 exactly, from which the probabilities differ by at most `more_terms` roundings.
+    max_iterations: 0 gives `known_upper` and a simple policy's bound.
     Errors are those of `stochastic_shortest_path`.
     """
     choice = _proper_policy(mdp, name)
@@ -121,8 +127,8 @@ def enclose_total_reward(
         start, bonus = _improved(mdp, initial_values, start, bonus, tol, more_terms, cancel)
     plain = StoredOperator(mdp)
     certified = False
-    reason: Reason
-    while True:
+    reason: Reason = "iteration limit"
+    while not log.is_full:
         below = _approach(mdp, -bonus, start, np.inf, bound, log)
         if below.endless is not None:
             raise MDPError(
@@ -131,6 +137,8 @@ def enclose_total_reward(
             )
         if below.reason in _UNFINISHED:
             reason = below.reason
+            break
+        if log.is_full:
             break
         start = below.v
         low, _, chosen = certified_change(plain, bound, below.v)
@@ -146,6 +154,8 @@ def enclose_total_reward(
         if bonus < 0.5 * least_bonus:
             bonus, start = least_bonus, _from_below(mdp, choice, least_bonus, bound)
             continue
+        if log.is_full:
+            break
         most = _LINGERING * bonus * bound.horizon if bonus > least_bonus else np.inf
         above = _approach(mdp, bonus, below.v, most, bound, log)
         if above.lingers or (above.endless is not None and bonus > least_bonus):
@@ -158,6 +168,8 @@ def enclose_total_reward(
             )
         if above.reason in _UNFINISHED:
             reason = above.reason
+            break
+        if log.is_full:
             break
         _, high, _ = certified_change(plain, bound, above.v)
         log.add(high, high)
@@ -209,7 +221,8 @@ def _finished(
             f"{way_out}choose a discount below 1"
         )
     log.gap = float(np.max(upper - lower))
-    log.rows[-1] = (log.gap, *log.rows[-1][1:])
+    if log.rows:
+        log.rows[-1] = (log.gap, *log.rows[-1][1:])
     return TotalReward(lower, upper, greedy, "tolerance" if log.gap <= tol else reason, log.history())
 
 
@@ -224,7 +237,7 @@ def _approach(
     operator = StoredOperator(paying)
     rows = operator.policy_sweeps()
     stopping = Stopping(bound, 0.5 * abs(bonus) * bound.horizon, log.max_iterations - len(log.rows), log.cancel)
-    flag = np.zeros(1, dtype=np.uint8) if log.cancel is None else log.cancel
+    flag = cancel_flag(log.cancel)
     v, tv, greedy = start.copy(), np.empty_like(start), np.empty(mdp.n_states, dtype=np.int64)
     while True:
         least, greatest = operator.backup(v, tv, greedy)

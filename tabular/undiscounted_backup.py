@@ -9,7 +9,7 @@ import numpy as np
 
 from rlbook.errors import MDPError
 from rlbook.tabular.bellman import LARGEST
-from rlbook.tabular.certificate import UNIT_ROUNDOFF, Contraction
+from rlbook.tabular.certificate import OUTWARD, UNIT_ROUNDOFF, Contraction
 from rlbook.tabular.chain_equations import solves_quickly, total_of_policy
 from rlbook.tabular.operator import StoredOperator
 from rlbook.tabular.quotient import assembled
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _SMALL = 20_000  # states up to which the time to the end is rather found by a direct solve
 _SMALL_GROWTH = 0.5
-_OUTWARD = 1.0 + 16 * UNIT_ROUNDOFF
 
 
 def certified_change(
@@ -31,15 +30,15 @@ def certified_change(
     greedy = np.empty(len(v), dtype=np.int64)
     least, greatest = operator.backup(v, np.empty_like(v), greedy)
     error = bound.rounding(float(np.abs(v).max()))
-    low = least - (error + UNIT_ROUNDOFF * abs(least)) * _OUTWARD
-    high = greatest + (error + UNIT_ROUNDOFF * abs(greatest)) * _OUTWARD
+    low = least - (error + UNIT_ROUNDOFF * abs(least)) * OUTWARD
+    high = greatest + (error + UNIT_ROUNDOFF * abs(greatest)) * OUTWARD
     return low, high, greedy
 
 
 def noise(bound: Contraction, *vectors: NDArray[np.float64]) -> float:
     """What rounding may change in a backup, and rows that sum to more than 1 in a step."""
     magnitude = max(float(np.abs(v).max()) for v in vectors)
-    return bound.rounding(magnitude) + 2 * (bound.row_mass - 1) * magnitude * _OUTWARD
+    return bound.rounding(magnitude) + 2 * (bound.row_mass - 1) * magnitude * OUTWARD
 
 
 def backup_bound(
@@ -72,8 +71,8 @@ def _time_to_end(
             bound = replace(Contraction.of(chain.replace(discount=0.0)), discount=1.0)
             _, growth, _ = certified_change(StoredOperator(chain), bound, w)
             if growth < _SMALL_GROWTH:
-                return w, (1 - growth) / _OUTWARD
+                return w, (1 - growth) / OUTWARD
     ending = Contraction.of(chain, cancel)
     if ending.potential is None:
-        return np.ones(mdp.n_states), (1 - ending.mass_high) / _OUTWARD
+        return np.ones(mdp.n_states), (1 - ending.mass_high) / OUTWARD
     return ending.potential, ending.slack

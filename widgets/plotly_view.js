@@ -102,6 +102,14 @@ function themedFigure(model, width) {
   return { ...figure, layout, config: CONFIG };
 }
 
+// plotly.js brings back the range that an axis with square cells had at first, where the new one is shorter: a grid with
+// fewer rows would leave the rows of the last one blank.
+function forgetRanges(plot) {
+  for (const [name, axis] of Object.entries(plot._fullLayout ?? {})) {
+    if (/^[xy]axis\d*$/.test(name)) delete axis._inputRange;
+  }
+}
+
 function render({ model, el }) {
   const plot = document.createElement("div");
   el.classList.add("rlbook-figure");
@@ -134,6 +142,7 @@ function render({ model, el }) {
     try {
       widthDrawn = width;
       if (!drawn) plot.replaceChildren();
+      else forgetRanges(plot);
       await plotly[drawn ? "react" : "newPlot"](plot, themedFigure(model, width));
       drawn = true;
       // The frame after the drawing comes only when the drawing is on the screen.

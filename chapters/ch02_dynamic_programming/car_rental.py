@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +15,8 @@ from rlbook.figures.style import VALUES_SCALE, axis, layout
 from rlbook.lab import Context, Lab
 from rlbook.mdp import FiniteMDP
 from rlbook.parameters import Parameters, View
-from rlbook.tabular import action_values, solve
+from rlbook.tabular import policy_iteration
+from rlbook.tabular.policy_rows import policy_pairs
 from rlbook.verdict import Source, Verdict
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 CARS, MOST_MOVES = 20, 5
 MOST_STEPS = 9
 _TOLERANCE = 1e-7  # in dollars
-_BETTER = 1e-9  # dollars by which another action must be better to replace the policy's
 
 
 @dataclass(frozen=True)
@@ -86,15 +85,24 @@ class JacksCarRental(Lab[CarRentalParameters, CarRentalView]):
 
         context.check()
         mdp = rental(parameters)
-        policies, values = _policy_iteration(mdp, context)
-        certified = solve(mdp, _TOLERANCE, initial_values=values[-1], cancel=context.cancel_flag)
-        actions = certified.optimal_actions()
+        solution = policy_iteration(
+            mdp,
+            _TOLERANCE,
+            initial_policy=np.full(mdp.n_states, MOST_MOVES),
+            sweeps=0,
+            cancel=context.cancel_flag,
+            keep_steps=True,
+        )
+        context.check()
+        assert solution.policies is not None
+        assert solution.policy_values is not None
+        policies, values = solution.policies[: MOST_STEPS + 1], solution.policy_values[: MOST_STEPS + 1]
+        actions = solution.optimal_actions()
         open_states = int(mdp.n_states - actions.decided.sum())
-        proven = bool(np.all(actions.status[policies[-1]] == 1))
+        proven = bool(np.all(actions.status[policy_pairs(mdp, policies[-1])] == 1))
         steps, each = len(policies), len(seeds)
         kept = np.minimum(np.arange(MOST_STEPS + 1), steps - 1)  # the last policy stays
-        moved = mdp.action[np.array(policies)[kept]] - MOST_MOVES
-        value = np.array(values)[kept]
+        moved, value = policies[kept] - MOST_MOVES, values[kept]
         context.progress(1.0)
         return self.stamp(
             xr.Dataset(
@@ -208,30 +216,6 @@ def _undiscounted(free_move: bool, parking_cost: float) -> FiniteMDP:
     dear = make("jacks-car-rental", cars=CARS, moves=MOST_MOVES, free_move=free_move, parking_cost=parking_cost)
     # Only rewards differ: what is kept of each is small where the transitions are shared.
     return _undiscounted(False, 0.0).replace(expected_reward=dear.expected_reward)
-
-
-def _policy_iteration(mdp: FiniteMDP, context: Context) -> tuple[list[NDArray[np.int64]], list[NDArray[np.float64]]]:
-    """The policies, as pairs, (S,) each, from moving nothing to one that stays; and their values.
-
-    Every pair leads everywhere, so a dense solve is several times quicker than the sparse one of `policy_iteration`.
-    """
-    matrix = mdp.probability.reshape(mdp.n_pairs, mdp.n_states)
-    policy = np.flatnonzero(mdp.action == MOST_MOVES)
-    policies: list[NDArray[np.int64]] = []
-    values: list[NDArray[np.float64]] = []
-    while len(policies) <= MOST_STEPS:
-        context.check()
-        system = np.eye(mdp.n_states) - mdp.discount * matrix[policy]
-        value = np.linalg.solve(system, mdp.expected_reward[policy]).astype(np.float64)
-        policies.append(policy)
-        values.append(value)
-        worth = action_values(mdp, value)
-        best = np.array([a + int(np.argmax(worth[a:b])) for a, b in itertools.pairwise(mdp.state_ptr.tolist())])
-        following = np.where(worth[best] > worth[policy] + _BETTER, best, policy)
-        if np.array_equal(following, policy):
-            break
-        policy = following
-    return policies, values
 
 
 def _rises(table: NDArray[np.int64], along: int) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from rlbook.environments import make
-from rlbook.figures.style import BLUE, GREY, ORANGE, axis, layout
+from rlbook.figures.style import BLUE, GREY, ORANGE, VERMILION, axis, layout
 from rlbook.lab import Context, Lab
 from rlbook.mdp import FiniteMDP
 from rlbook.parameters import Parameters, View
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 EQUAL = 1e-6  # in probability of reaching the goal: a hundred times what the default tolerance leaves open
+PUBLISHED_GOAL, PUBLISHED_P_HEADS = 100, 0.4
 _MOST_GOAL = 200
 _OPTIMAL, _UNDECIDED, _SUBOPTIMAL, _NO_STAKE = 1, 0, -1, -2
 
@@ -129,6 +130,15 @@ class GamblersProblem(Lab[GamblerParameters, GamblerView]):
                     "yaxis": "y2",
                 }
             )
+        smallest = smallest_stakes(status)
+        traces.append(
+            {
+                **_curve(capital[1:-1], smallest, "smallest of these (the comb)", VERMILION, width=1),
+                "hovertemplate": "capital %{x}: %{y} is the smallest stake not proven suboptimal<extra></extra>",
+                "xaxis": "x2",
+                "yaxis": "y2",
+            }
+        )
         return go.Figure(
             data=traces,
             layout=layout(
@@ -152,7 +162,8 @@ class GamblersProblem(Lab[GamblerParameters, GamblerView]):
         return (
             f"Left, the best probability of reaching {goal} against the capital, {half:.4f} from {goal // 2}, with "
             f"that of bold play; right, all stakes: {optimal} are proven optimal, {undecided} undecided at this "
-            f"gap, and {suboptimal} suboptimal."
+            f"gap, and {suboptimal} suboptimal; a line joins the smallest that are not suboptimal, which rise to "
+            f"{int(smallest_stakes(status).max())}."
         )
 
     def verdict(self, result: xr.Dataset) -> Verdict:
@@ -169,6 +180,11 @@ class GamblersProblem(Lab[GamblerParameters, GamblerView]):
         )
         status = result["status"].values
         note = f"{int((status == _UNDECIDED).sum())} of {int((status != _NO_STAKE).sum())} stakes are undecided"
+        published = np.flatnonzero(result["goal"].values == PUBLISHED_GOAL)
+        if parameters.p_heads == PUBLISHED_P_HEADS and len(published):
+            chosen = status[published[0], np.arange(1, PUBLISHED_GOAL), published_stakes()]
+            note += f"; {int((chosen >= _UNDECIDED).sum())} of the {len(chosen)} stakes of Sutton & Barto's Figure 4.3 "
+            note += "are among those not proven suboptimal"
         if parameters.p_heads > 0.5:
             note += f"; heads has probability {parameters.p_heads:g}, so that patience pays"
         return Verdict(
@@ -197,6 +213,22 @@ def bold_play(goal: int) -> NDArray[np.int32]:
     return np.minimum(capital, goal - capital).astype(np.int32)
 
 
+def published_stakes() -> NDArray[np.int64]:
+    """The comb of Sutton & Barto's Figure 4.3, for each capital from 1 to 99, (99,).
+
+    It is the distance to the nearest multiple of 25; at those themselves it is bold play.
+    """
+    capital = np.arange(1, PUBLISHED_GOAL)
+    comb = np.minimum(capital % 25, 25 - capital % 25)
+    comb[[24, 49, 74]] = 25, 50, 25
+    return comb
+
+
+def smallest_stakes(status: NDArray[np.int8]) -> NDArray[np.int64]:
+    """The smallest stake above 0 that is not proven suboptimal, for each row of (capital, stake)."""
+    return 1 + np.argmax(status[:, 1:] >= _UNDECIDED, axis=1)
+
+
 def _goal(parameters: GamblerParameters, seed: int) -> int:
     return parameters.goal if seed == 0 else int(np.random.default_rng([seed, 5]).integers(10, _MOST_GOAL + 1))
 
@@ -206,7 +238,7 @@ def _middle(result: xr.Dataset, view: GamblerView) -> NDArray[np.float64]:
     return found
 
 
-def _curve(x: NDArray[Any], y: NDArray[np.float64], name: str, colour: str, **line: Any) -> dict[str, Any]:
+def _curve(x: NDArray[Any], y: NDArray[Any], name: str, colour: str, **line: Any) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "lines",

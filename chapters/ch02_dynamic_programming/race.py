@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -39,6 +39,7 @@ _WORLDS: dict[World, tuple[str, dict[str, Any]]] = {
 }
 _POINTS = 160
 _FEW = 40  # points up to which each is marked
+_TRIES, _SHORT = 3, 0.01  # runs of which the quickest is drawn, if they take fewer seconds than this
 
 
 class RaceParameters(Parameters):
@@ -115,7 +116,8 @@ class SolverRace(Lab[RaceParameters, RaceView]):
                     lower = upper = values
                     reached[row, place] = encloses[row, place] = True  # what a rule without bounds makes one believe
                 else:
-                    found = racer(mdp, parameters.tolerance, initial_values=start, cancel=context.cancel_flag)
+                    race = partial(racer, mdp, parameters.tolerance, initial_values=start, cancel=context.cancel_flag)
+                    found = _quickest(race) if row == 0 else race()  # only the first seed is drawn against time
                     context.check()
                     values, lower, upper = found.values, found.lower, found.upper
                     drawn[:, row, place] = curves(found, _POINTS)
@@ -159,7 +161,7 @@ class SolverRace(Lab[RaceParameters, RaceView]):
         return go.Figure(
             data=traces,
             layout=layout(
-                title={"text": f"{parameters.world.capitalize()}, discount {parameters.discount:g}"},
+                title={"text": f"{_title_of(parameters.world)}, discount {parameters.discount:g}"},
                 xaxis=axis(
                     "work, in backups of all pairs" if view.against == "backups" else "milliseconds on this computer",
                     type="log",
@@ -241,6 +243,19 @@ def _problem(world: World, discount: float, seed: int) -> tuple[FiniteMDP, Solut
 def _undiscounted(world: World) -> FiniteMDP:
     name, options = _WORLDS[world]
     return make(name, **options)
+
+
+def _quickest(race: Callable[[], Solution]) -> Solution:
+    """A short run may be over before a pause of the interpreter is: the quickest of some, as they do the same work."""
+    best = race()
+    for _ in range(_TRIES - 1):
+        if best.seconds < _SHORT:
+            best = min(best, race(), key=lambda each: each.seconds)
+    return best
+
+
+def _title_of(world: World) -> str:
+    return "ICU-Sepsis" if world == "icu-sepsis" else world.capitalize()
 
 
 def _start(seed: int, truth: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rlbook.cli import terminal
-from rlbook.errors import UnknownNameError
+from rlbook.errors import RlbookError, UnknownNameError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,21 +40,25 @@ def solve_for(
 ) -> dict[str, Any]:
     """Solve an MDP and return the summary that `rlbook solve --json` prints.
 
-    Of discounted solutions it also counts the actions whose standing is proven. The options are taken to have passed
-    `check_options`.
+    Of discounted solutions it also counts the actions whose standing is proven. Raises RlbookError for an unknown
+    criterion, and for a finite one without a horizon.
     """
     precision: dict[str, Any] = {} if tol is None else {"tol": tol}
     if criterion == "average":
         from rlbook.tabular.average_reward import average_reward
 
         summary = average_reward(mdp, cancel=cancel, **precision).to_json()
-    elif criterion == "finite" and horizon is not None:
+    elif criterion == "finite":
+        if horizon is None:
+            raise RlbookError("horizon is None, but the criterion is finite and must know how many decisions there are")
         from rlbook.tabular.finite_horizon import backward_induction
 
         summary = backward_induction(mdp, horizon, keep="first", cancel=cancel).to_json()
-    else:
+    elif criterion == "discounted":
         from rlbook.tabular import solve
 
         solution = solve(mdp, method=method, cancel=cancel, **precision)
         summary = {**solution.to_json(), "optimal_actions": solution.optimal_actions().counts}
+    else:
+        raise UnknownNameError("criterion", criterion, CRITERIA)
     return {"criterion": criterion, **summary}

@@ -84,6 +84,22 @@ def test_the_gambler_has_the_published_values():
     assert status[51, 2] == -1
 
 
+def test_the_published_comb_is_the_least_that_nothing_proves_suboptimal():
+    """Prevents a figure without the policy that everybody knows, or one that the bounds rule out, unnoticed."""
+    lab = gambler.GamblersProblem()
+    result = run(lab)
+    status = result["status"].values[0, 1:100]
+    np.testing.assert_array_equal(gambler.smallest_stakes(status), gambler.published_stakes())
+    value = evaluate_policy(gambler.game(0.4, 100), np.concatenate([[0], gambler.published_stakes(), [0]]))
+    assert np.all(value.upper[1:100] >= result["lower"].values[0, 1:100])
+    assert np.abs(value.values[1:100] - result["lower"].values[0, 1:100]).max() < 1e-6
+    assert "99 of the 99 stakes of Sutton & Barto's Figure 4.3" in lab.verdict(result).note
+    line = lab.figure(result, lab.make_view(result, {})).data[-1]
+    np.testing.assert_array_equal(line.y, gambler.published_stakes())
+    result["status"][0, 37, 12] = -1
+    assert "98 of the 99" in lab.verdict(result).note
+
+
 def test_thresholds_are_the_best_of_all():
     """Prevents an s or S that is off by one and close enough in value for a generous threshold."""
     parameters = inventory.InventoryParameters()

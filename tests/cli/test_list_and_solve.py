@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rlbook.cli.criteria import solve_for
 from rlbook.environments import make
+from rlbook.errors import RlbookError
 from rlbook.mdp_files import load
 
 from .conftest import Command
@@ -22,7 +24,7 @@ AVERAGE_KEYS = [
 ]
 FINITE_KEYS = [
     *("criterion", "mdp", "method", "horizon", "discount", "states", "actions", "value_at_start", "lower", "upper"),
-    *("gap", "seconds"),
+    *("gap", "iterations", "seconds", "converged", "reason"),
 ]
 
 
@@ -109,9 +111,19 @@ def test_a_finite_horizon_adds_up_its_steps(rlbook: Command, tmp_path: Path) -> 
     ended = rlbook("solve", str(path), "--discount", "0.5", "--criterion", "finite", "--horizon", "3", "--json")
     assert list(ended.json) == FINITE_KEYS
     assert ended.json["lower"] <= 1.75 <= ended.json["upper"]
-    assert ended.json["horizon"] == 3
+    assert ended.json["horizon"] == ended.json["iterations"] == 3
+    assert ended.json["converged"]
     shown = rlbook("solve", str(path), "--discount", "0.5", "--criterion", "finite", "--horizon", "3").out
     assert "discount 0.5, 3 decisions" in shown
+
+
+def test_a_finite_criterion_never_falls_back_on_another() -> None:
+    """Prevents: a caller of `solve_for` who forgets the horizon, or misspells, and gets discounted values."""
+    common = {"method": "auto", "tol": None, "horizon": None, "cancel": np.zeros(1, dtype=np.uint8)}
+    with pytest.raises(RlbookError, match="horizon is None, but the criterion is finite"):
+        solve_for(make("chain"), "finite", **common)
+    with pytest.raises(RlbookError, match="did you mean finite"):
+        solve_for(make("chain"), "finit", **common)
 
 
 def test_solve_reads_files(rlbook: Command, tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ DISCOUNTS = [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999]
 
 
 @st.composite
-def small_mdps(draw: st.DrawFn, discounts: list[float] | None = None) -> FiniteMDP:
+def small_mdps(draw: st.DrawFn, discounts: list[float] | None = None, *, ending: bool = False) -> FiniteMDP:
     """A Garnet of 1 to 5 states and 1 to 4 actions, some not available everywhere.
 
     Structure: free, one cycle, absorbing states, or two halves that never meet. Probabilities include zeros, certainty
     and tiny ones; rewards spread over up to twelve orders of magnitude; actions may be copies, or tied but for
-    rounding; transitions may terminate.
+    rounding; transitions may terminate, and with `ending` most of them do.
     """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     states, actions = draw(st.integers(1, 5)), draw(st.integers(1, 4))
@@ -47,6 +47,6 @@ def small_mdps(draw: st.DrawFn, discounts: list[float] | None = None) -> FiniteM
         missing = rng.random((states, actions)) < 0.3
         missing[:, 0] = False
         reward[missing] = -np.inf
-    ended = rng.random(transition.shape) < draw(st.sampled_from([0.0, 0.3]))
+    ended = rng.random(transition.shape) < draw(st.sampled_from([0.5, 0.8, 1.0] if ending else [0.0, 0.3]))
     discount = draw(st.sampled_from(discounts or DISCOUNTS))
     return FiniteMDP.from_dense(transition, reward, discount, terminated=ended, normalise=True)

@@ -217,3 +217,18 @@ def test_summary_says_all():
     assert told["lower"] <= told["gain_at_start"] <= told["upper"]
     assert told["structure"] == "unichain or weakly communicating"
     assert told["reason"].startswith("tolerance")
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 20])
+def test_backups_never_exceed_their_limit(limit):
+    """Prevents phases that each take a backup beyond what is left, and bounds that do not hold when there is none."""
+    hit = 0
+    for seed in range(60):
+        mdp = small_graph(seed, [0.1, -0.1, 0.3, -0.7, 0.0], ending=0.1)
+        solution = average_reward(mdp, 0.0, max_iterations=limit)
+        assert solution.iterations <= limit
+        assert encloses(solution.gain_lower, exact_gains(mdp), solution.gain_upper)
+        earned = policy_gains(mdp, chosen_pairs(mdp, solution.policy))
+        assert all(Fraction(float(a)) <= g for a, g in zip(solution.gain_lower, earned, strict=True))
+        hit += solution.reason == "iteration limit"
+    assert hit > 0

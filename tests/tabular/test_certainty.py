@@ -6,16 +6,19 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 
 from rlbook.mdp import FiniteMDP
-from rlbook.tabular import METHODS, Solution, solve
+from rlbook.tabular import METHODS, Solution, endless_states, solve
 
 from .exact import exact_optimal_values
 from .strategies import small_mdps
 
 DISCOUNTED = [name for name in METHODS if name != "stochastic-shortest-path"]
-many = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+LONGEST = 1_000  # steps; beyond a million, discount 1 is refused
+many = settings(
+    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
 
 
 def check(solution: Solution, truth: list[Fraction]) -> None:
@@ -38,13 +41,37 @@ def test_bounds_enclose_the_exact_value(method: str, mdp: FiniteMDP):
     """Prevents a crash, a NaN, an endless loop or a bound that does not hold, in any method."""
     truth = exact_optimal_values(mdp)
     for tol in (1e-3, 0.0):
-        check(solve(mdp, tol, method=method, max_iterations=30_000), truth)
+        check(solve(mdp, tol, method=method, max_iterations=4_000), truth)
+
+
+@pytest.mark.parametrize("method", DISCOUNTED)
+@given(mdp=small_mdps(discounts=[0.0, 0.5, 0.9, 0.99]))
+@settings(many, max_examples=100)
+def test_every_method_gets_there(method: str, mdp: FiniteMDP):
+    """Prevents a method that returns bounds that hold but never close, or that gives up."""
+    for tol in (1e-3, 0.0):
+        solution = solve(mdp, tol, method=method, max_iterations=30_000)
+        assert solution.reason in ("tolerance", "rounding floor")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@given(mdp=small_mdps(discounts=[1.0], ending=True))
+@settings(many, max_examples=60)
+def test_episodes_that_end_need_no_discount(method: str, mdp: FiniteMDP):
+    """Prevents a division by 1 - discount, and bounds that trust a contraction which is not there."""
+    assume(len(endless_states(mdp)) == 0)
+    counting = mdp.replace(expected_reward=np.ones(mdp.n_pairs), reward=None, policies={})
+    assume(max(exact_optimal_values(counting)) < LONGEST)
+    truth = exact_optimal_values(mdp)
+    for tol in (1e-3, 0.0):
+        solution = solve(mdp, tol, method=method, max_iterations=4_000)
+        check(solution, truth)
 
 
 @given(mdp=small_mdps())
 @settings(many, max_examples=100)
 def test_every_method_agrees_with_every_other(mdp: FiniteMDP):
-    found = [solve(mdp, 1e-6, method=method, max_iterations=30_000) for method in DISCOUNTED]
+    found = [solve(mdp, 1e-6, method=method, max_iterations=4_000) for method in DISCOUNTED]
     lower = np.max([each.lower for each in found], axis=0)
     upper = np.min([each.upper for each in found], axis=0)
     assert np.all(lower <= upper)
@@ -57,5 +84,5 @@ def test_a_limit_that_is_hit_is_said(method: str, mdp: FiniteMDP):
     """Prevents a capped iteration that is returned as the answer."""
     solution = solve(mdp, 0.0, method=method, max_iterations=1)
     check(solution, exact_optimal_values(mdp))
-    if solution.reason == "iteration limit":
-        assert not solution.converged
+    assert solution.iterations == 1
+    assert solution.reason in ("iteration limit", "rounding floor", "tolerance")

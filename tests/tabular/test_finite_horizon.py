@@ -13,6 +13,7 @@ from rlbook.mdp import FiniteMDP
 from rlbook.mdp_rows import from_transitions
 from rlbook.tabular import bellman_sweeps
 from rlbook.tabular.finite_horizon import backward_induction
+from rlbook.tabular.operator import StoredOperator
 
 from .exact import _row, small_mdp
 from .exact_undiscounted import encloses
@@ -117,6 +118,92 @@ def test_values_beyond_doubles_are_refused():
         backward_induction(mdp, 3)
 
 
-def test_cancelling_is_noticed():
+@pytest.mark.parametrize("keep", ["all", "first"])
+@pytest.mark.parametrize("discount", [0.5, 1.0])
+def test_what_a_cancelled_run_returns_holds(discount, keep, monkeypatch):
+    """Prevents a cancelled run that loses its stages, or bounds on the others that the exact values leave."""
+    for seed in range(30):
+        mdp = small_mdp(seed, discount, terminating=bool(seed % 2), hard=bool(seed % 3))
+        whole = backward_induction(mdp, 7)
+        for done in (0, 3):
+            cancel = np.zeros(1, dtype=np.uint8)
+            _set_after(cancel, done, monkeypatch)
+            cut = backward_induction(mdp, 7, keep=keep, cancel=cancel)
+            assert (cut.reason, cut.converged, cut.iterations) == ("cancelled", False, done)
+            rows = len(cut.values)
+            assert np.all(cut.lower <= whole.lower[:rows])
+            assert np.all(cut.upper >= whole.upper[:rows])
+            assert np.all(np.isfinite(cut.start_bounds))
+            if keep == "all":
+                assert np.array_equal(cut.values[7 - done :], whole.values[7 - done :])
+            for state, action in enumerate(cut.policy[0]):
+                assert mdp.pair(state, int(action)) >= 0
+
+
+def _set_after(cancel, backups, monkeypatch):
+    """Set the flag once so many backups are done."""
+    plain = StoredOperator.backup
+    cancel[0] = backups == 0
+
+    def backup(self, *vectors):
+        nonlocal backups
+        backups -= 1
+        cancel[0] = backups <= 0
+        return plain(self, *vectors)
+
+    monkeypatch.setattr(StoredOperator, "backup", backup)
+
+
+def test_cancelling_where_nothing_bounds_the_rest():
+    """Prevents infinite bounds, which turn the bounds at the start into NaN."""
+    mdp = FiniteMDP.from_dense([[[1.0]]], [[9e299]], 1.0)
     with pytest.raises(Cancelled):
-        backward_induction(make("chain"), 5, cancel=np.ones(1, dtype=np.uint8))
+        backward_induction(mdp, 5, cancel=np.ones(1, dtype=np.uint8))
+
+
+def test_it_says_why_it_stopped_and_what_it_went_through():
+    """Prevents a history in another order or unit than that of other solutions, and gaps less than certified."""
+    mdp = make("gridworld")
+    solution = backward_induction(mdp, 20)
+    history = solution.history
+    assert (solution.method, solution.reason, solution.converged) == ("backward-induction", "horizon", True)
+    assert solution.to_json()["reason"].startswith("horizon: ")
+    assert history.work.tolist() == list(range(1, 21))
+    assert np.all(np.diff(history.seconds) >= 0)
+    widths = (solution.upper - solution.lower).max(axis=1)[:-1]
+    assert np.all(history.gap[::-1] >= widths)
+    assert np.all(history.gap[::-1] <= 10 * widths)
+    moved = np.diff(solution.values[::-1], axis=0)
+    np.testing.assert_array_equal(history.least_change, moved.min(axis=1))
+    np.testing.assert_array_equal(history.greatest_change, moved.max(axis=1))
+    assert backward_induction(mdp, 0).history.gap.shape == (0,)
+
+
+def test_what_is_proven_depends_on_the_stage():
+    """Prevents a stage that is judged by its own values, or by those of the stage before it."""
+    rows = [{0: [(1.0, 0, 1.0, False)], 1: [(1.0, 1, 0.0, False)]}, {0: [(1.0, 1, 3.0, False)]}]
+    solution = backward_induction(from_transitions(rows, 1.0), 3)
+    assert [solution.optimal_actions(stage).of(0)[0] for stage in range(3)] == ["suboptimal", "suboptimal", "optimal"]
+    for seed in range(40):
+        mdp = small_mdp(seed, 1.0, terminating=True, hard=True)
+        solution = backward_induction(mdp, 4)
+        truth = [Fraction(0)] * mdp.n_states
+        for stage in range(3, -1, -1):
+            found, after = solution.optimal_actions(stage), exact_backup(mdp, truth)
+            for i, state in enumerate(mdp.pair_state):
+                worth = Fraction(float(mdp.expected_reward[i])) + sum(
+                    (p * truth[t] for t, p in _row(mdp, i).items()), Fraction(0)
+                )
+                assert found.q_lower[i] <= worth <= found.q_upper[i]
+                if found.status[i] != 0:
+                    assert (worth == after[state]) == (found.status[i] == 1)
+            truth = after
+
+
+def test_stages_that_cannot_be_judged_are_named():
+    mdp = make("chain")
+    for horizon, stage in ((3, 3), (3, -1), (0, 0)):
+        with pytest.raises(MDPError, match=f"stage is {stage}"):
+            backward_induction(mdp, horizon).optimal_actions(stage)
+    with pytest.raises(MDPError, match="pass keep='all'"):
+        backward_induction(mdp, 3, keep="first").optimal_actions()

@@ -150,7 +150,7 @@ def test_options_out_of_range_are_named(options, sentence):
 
 
 def test_a_model_without_stored_transitions_gets_a_sentence():
-    with pytest.raises(MDPError, match="needs stored transitions"):
+    with pytest.raises(MDPError, match="reads stored transitions, but the model is a object"):
         gauss_seidel(object())
     with pytest.raises(MDPError, match="must not be negative"):
         gauss_seidel_sweeps(corridor(3, 0.9), np.zeros(3), -1)

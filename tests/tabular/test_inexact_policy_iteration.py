@@ -201,6 +201,75 @@ def test_a_cancelled_run_ends_within_the_evaluation(drifting_grid):
     assert done.sweeps < 10
 
 
+@pytest.fixture(scope="module")
+def ring() -> FiniteMDP:
+    """2000 states in a ring, steps of at most two at discount 0.99999: its first policies are worth next to nothing."""
+    states, actions, steps = 2000, 4, 5
+    rng = np.random.default_rng(4)
+    pairs = states * actions
+    following = (np.repeat(np.arange(states), actions)[:, None] + rng.integers(-2, 3, (pairs, steps))) % states
+    weight = rng.exponential(size=(pairs, steps))
+    ends = np.arange(pairs + 1) * steps
+    return FiniteMDP(
+        state_ptr=np.arange(states + 1) * actions,
+        action=np.tile(np.arange(actions, dtype=np.int32), states),
+        row_ptr=ends,
+        continuing_end=ends[1:],
+        next_state=following.ravel().astype(np.int32),
+        probability=(weight / weight.sum(axis=1, keepdims=True)).ravel(),
+        expected_reward=rng.normal(size=pairs),
+        discount=0.99999,
+        start=np.eye(1, states).ravel(),
+        name="ring",
+    )
+
+
+@pytest.mark.parametrize("limit", [3, 30, 2000])
+def test_it_does_not_diverge_where_policies_are_far_from_optimal(ring, limit):
+    """Prevents gaps that grow with each policy (they reached 1e28), and bounds that are not the best ones passed."""
+    solution = inexact_policy_iteration(ring, 1e-3, max_iterations=limit)
+    gaps = solution.history.gap
+    assert gaps.max() <= 2 * gaps[0] * Contraction.of(ring).horizon
+    assert solution.gap <= gaps.min() * (1 + 1e-6)
+    if limit == 2000:
+        assert solution.reason == "tolerance"
+        best = modified_policy_iteration(ring, 1e-3)
+        assert np.all(solution.lower <= best.upper)
+        assert np.all(best.lower <= solution.upper)
+
+
+@pytest.mark.parametrize("harm", [1.0, 1e6])
+def test_evaluations_that_only_do_harm_cannot_stop_it(monkeypatch, harm):
+    """Prevents a loop whose plain backups start from what the last bad evaluation left."""
+    rng = np.random.default_rng(0)
+
+    def harmful(self, rows, v, *_, **__):
+        return krylov.Evaluation(v + harm * rng.normal(size=len(v)), 1, "accepted")
+
+    monkeypatch.setattr(SafeguardedEvaluation, "__call__", harmful)
+    mdp = make("garnet", states=50, actions=3, branching=5, discount=0.9)
+    solution = inexact_policy_iteration(mdp, 1e-6, max_iterations=2000)
+    assert solution.reason == "tolerance"
+    limited = inexact_policy_iteration(mdp, 1e-6, max_iterations=25)
+    best = int(np.argmin(limited.history.gap))
+    assert best < len(limited.history.gap) - 1
+    assert limited.gap == pytest.approx(limited.history.gap[best])
+    assert np.all(limited.lower <= solution.upper)
+    assert np.all(solution.lower <= limited.upper)
+
+
+@pytest.mark.parametrize("scale", [1e299, 1e300])
+def test_residuals_that_overflow_end_an_evaluation_where_it_began(scale):
+    """Prevents an IndexError or the logarithm of zero where a sum is beyond doubles."""
+    rows = rows_of(walk(50, 0.9))
+    contraction = Contraction.of(walk(50, 0.9))
+    huge = np.where(np.arange(50) % 2, scale, -scale)
+    for v in (huge, np.full(50, np.inf), np.full(50, np.nan)):
+        with np.errstate(all="ignore"):
+            done = SafeguardedEvaluation(contraction)(rows, v, 1e-9)
+        assert not np.all(np.isfinite(v)) or np.all(np.isfinite(done.values))
+
+
 def test_an_unknown_variant_is_refused():
     with pytest.raises(MDPError, match="krylov is 'gmres'"):
         inexact_policy_iteration(walk(3, 0.9), krylov="gmres")

@@ -16,8 +16,9 @@ from rlbook.function_mdp import FunctionMDP
 from rlbook.function_passes import WORTH_PARALLEL
 from rlbook.tabular import certified_bounds, matrix_free, modified_policy_iteration, value_iteration
 from rlbook.tabular.certificate import Contraction
-from rlbook.tabular.matrix_free import FunctionOperator, sweeps_until
+from rlbook.tabular.matrix_free import FunctionOperator
 from rlbook.tabular.operator import operator_of
+from rlbook.tabular.synchronous_sweeps import sweeps_until
 
 from .exact import exact_optimal_values
 

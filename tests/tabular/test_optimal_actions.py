@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from fractions import Fraction
 
 import numpy as np
@@ -10,7 +11,10 @@ import pytest
 from rlbook import make
 from rlbook.errors import MDPError
 from rlbook.mdp import FiniteMDP
+from rlbook.mdp_rows import from_transitions
 from rlbook.tabular import evaluate_policy, solve
+from rlbook.tabular.bellman import kernel_arguments
+from rlbook.tabular.optimal_actions import _decide
 
 from .exact import exact_optimal_values, small_mdp
 
@@ -68,6 +72,47 @@ def test_a_real_tie_stays_undecided_at_every_gap():
     assert {stake for stake, word in stakes.items() if word != "suboptimal"} == {1, 49}
     assert stakes[1] == stakes[49] == "undecided"
     assert found.of(50)[50] == "optimal"
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"), [("copies", "optimal"), ("near ties", "undecided"), ("two kinds", "undecided")]
+)
+def test_many_tied_actions_take_no_time(kind, word):
+    """Prevents comparing each of thousands of actions with each to the last entry of their rows."""
+    actions, states = 5_000, 256
+    step = {"copies": np.zeros(actions), "near ties": np.arange(actions), "two kinds": np.arange(actions) // 4_000 % 2}
+    # Rewards that differ in the last places only, which no bound separates.
+    reward = 1.0 + 1e-14 * np.random.default_rng(0).permutation(step[kind]).astype(float)
+    rows = [{a: [(1.0 / states, t, reward[a], False) for t in range(states)] for a in range(actions)}]
+    rows += [{0: [(1.0, 0, 0.0, False)]} for _ in range(states - 1)]
+    mdp = from_transitions(rows, 0.9)
+    solution = solve(mdp, 1e-6)
+    solution.optimal_actions()
+    started = time.perf_counter()
+    found = solution.optimal_actions()
+    assert time.perf_counter() - started < 1.0
+    assert set(found.of(0).values()) == {word}
+
+
+def test_the_verdict_on_copies_is_that_of_comparing_each_with_each():
+    """Prevents a copy that is given the verdict of another action, or loses its own."""
+    rng = np.random.default_rng(3)
+    words = set()
+    for _ in range(300):
+        actions = int(rng.integers(2, 9))
+        reward = 1.0 + 0.05 * rng.integers(0, 3, actions) + 0.3 * rng.integers(0, 2)
+        mdp = from_transitions([{a: [(1.0, 0, reward[a], True)] for a in range(actions)}], 0.9)
+        width = float(rng.choice([0.0, 0.02, 0.06]))
+        status, lower, upper = np.empty(actions, dtype=np.int8), reward - width, reward + width
+        if rng.random() < 0.5:
+            upper = np.round(upper, 1)  # nonsense, but a rule must hold for any bounds
+        _decide(*kernel_arguments(mdp)[:6], lower, upper, status)
+        suboptimal = upper < lower.max()
+        rivals = [[j for j in range(actions) if not suboptimal[j] and upper[j] > lower[i]] for i in range(actions)]
+        alone = [all(reward[j] == reward[i] for j in rivals[i]) for i in range(actions)]
+        assert status.tolist() == [-1 if s else int(a) for s, a in zip(suboptimal, alone, strict=True)]
+        words |= set(status.tolist())
+    assert words == {-1, 0, 1}
 
 
 def test_the_policy_of_a_solution_is_never_proven_suboptimal():

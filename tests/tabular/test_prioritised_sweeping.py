@@ -131,7 +131,7 @@ def test_cancelling_ends_a_long_run_of_backups():
 
 
 def test_arguments_out_of_range_are_named():
-    with pytest.raises(MDPError, match="needs stored transitions"):
+    with pytest.raises(MDPError, match="reads stored transitions, but the model is a object"):
         prioritised_sweeping(object())
     with pytest.raises(MDPError, match=r"backups is -1; it must not be negative"):
         prioritised_sweeping_order(make("gridworld-4x4"), -1)

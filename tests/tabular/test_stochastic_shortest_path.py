@@ -239,3 +239,19 @@ def test_one_state_one_action():
     solution = stochastic_shortest_path(free, 0.0)
     assert (solution.lower[0], solution.upper[0]) == (0.0, 0.0)
     assert solution.reason == "tolerance"
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 20])
+def test_backups_never_exceed_their_limit(limit):
+    """Prevents a phase that takes a backup beyond what is left."""
+    hit = 0
+    for seed in range(60):
+        mdp = small_graph(seed, [0.0, -1.0, -0.3])
+        truth = exact_totals(mdp)
+        if not all(isinstance(v, Fraction) for v in truth):
+            continue
+        solution = stochastic_shortest_path(mdp, 0.0, max_iterations=limit)
+        assert solution.iterations <= limit
+        assert encloses(solution.lower, truth, solution.upper)
+        hit += solution.reason == "iteration limit"
+    assert hit > 0
