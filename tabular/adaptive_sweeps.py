@@ -166,7 +166,7 @@ class AdaptiveSweeps:
         rows.gather(greedy)
         change = rows.change(v)
         if self._eliminates and not rows.is_banded():
-            most = _ELIMINATION_WORK * mdp.n_transitions
+            most = float(_ELIMINATION_WORK * mdp.n_transitions)
             try:
                 direct = DirectSolver(policy_rows(mdp, greedy), instead="", most_operations=most)
             except MDPError:

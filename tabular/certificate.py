@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 UNIT_ROUNDOFF = 2.0**-53
 SMALLEST = 2.0**-1074  # the spacing of doubles near zero: what a product that underflows may lose
+_LARGEST_GAP = 1e306  # between bounds; a few times as much is still a double
 _LONGEST_EPISODE = 1_000_000  # sweeps spent on finding how long episodes can last
 _INNER_SWEEPS = 50
 _SMALL_GROWTH = 0.5
@@ -151,7 +152,7 @@ class Contraction:
     def refuse_values(self, v: NDArray[np.float64]) -> None:
         """Raise MDPError for values from which bounds would be beyond what doubles hold."""
         magnitude = float(np.abs(v).max())
-        if magnitude * self.horizon * max(1.0, self.row_mass) > LARGEST:
+        if magnitude * self.horizon * max(1.0, self.row_mass) > _LARGEST_GAP:
             raise MDPError(
                 f"values reach {magnitude:.3g}, which over a horizon of about {self.horizon:.3g} steps is beyond what "
                 "doubles hold; start nearer to the solution"
