@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from rlbook.errors import MDPError
+from rlbook.tabular.bellman import kernel_arguments, optimality_sweeps
 from rlbook.tabular.direct_solve import DirectSolver
 from rlbook.tabular.policy_rows import policy_rows
 from rlbook.tabular.policy_sweeps import GreedyRows
@@ -40,6 +41,7 @@ Gear = Literal["synchronous", "in place", "equation"]
 
 AIM = 0.3  # part of the tolerance that sweeps aim at, so that the backup after them finds the gap closed
 _MOST_SYNCHRONOUS, _MOST_WORK = 40, 4.0  # a chain that needs more sweeps, or backups' worth of them, mixes slowly
+_TINY = 10_000  # transitions that are backed up in less time than it takes to say how: all actions are swept at once
 _INNER_FRACTION = 0.02  # in-place sweeps stop once the change they leave is this part of what it was
 _IN_PLACE, _IN_PLACE_WORK = 16, 2.0  # sweeps, or backups' worth of them, under one policy before it may change
 _MOST_ROUNDS = 50  # of in-place sweeps, before bounds are certified again
@@ -128,6 +130,11 @@ class AdaptiveSweeps:
     def _sweep(self, v: NDArray[np.float64], greedy: NDArray[np.int64], contraction: Contraction, goal: float) -> float:
         """Synchronous sweeps until the gap they imply is at most `goal`; or change gear."""
         rows = self._rows
+        if self._operator.mdp.n_transitions <= _TINY:
+            limits = (*contraction.gap_weights, AIM * self._tol, _MOST_SYNCHRONOUS, self._cancel)
+            arguments = kernel_arguments(self._operator.mdp)
+            done = float(optimality_sweeps(*arguments, v, np.empty_like(v), *limits))
+            return done + (self._change_to_in_place(v, contraction) if done == _MOST_SYNCHRONOUS else 0.0)
         rows.gather(greedy)
         most = max(_MOST_SYNCHRONOUS, int(_MOST_WORK / rows.cost))
         done = rows.sweep(v, contraction.gap_weights, goal, most, self._cancel)

@@ -15,7 +15,7 @@ import numpy as np
 from numba import prange
 
 from rlbook.errors import MDPError
-from rlbook.kernel import Kernel, boolean, float64, inline, int32, int64, kernel, reads, uint32, uint64, writes
+from rlbook.kernel import Kernel, boolean, float64, inline, int32, int64, kernel, reads, uint8, uint32, uint64, writes
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -127,6 +127,45 @@ def best_action_values(state_ptr: Any, q: Any, v: Any, tv: Any, greedy: Any) -> 
         least = min(least, best - v[s])
         greatest = max(greatest, best - v[s])
     return least, greatest
+
+
+@kernel(*_MDP, writes(float64), writes(float64), float64, float64, float64, int64, writes(uint8))
+def optimality_sweeps(
+    state_ptr: Any,
+    row_ptr: Any,
+    continuing_end: Any,
+    next_state: Any,
+    probability: Any,
+    expected_reward: Any,
+    gamma: float,
+    v: Any,
+    scratch: Any,
+    away: float,
+    towards: float,
+    goal: float,
+    most: int,
+    cancel: Any,
+) -> int:
+    """Repeat v <- T v until the gap that its change implies is at most `goal`; return the sweeps.
+
+    `away` and `towards` weigh the greatest and least change as `Contraction.gap_weights` says.
+    """
+    for sweep in range(most):
+        least, greatest = np.inf, -np.inf
+        for s in range(len(state_ptr) - 1):
+            best = -np.inf
+            for i in range(state_ptr[s], state_ptr[s + 1]):
+                q = expected_reward[i] + gamma * expectation(probability, next_state, row_ptr[i], continuing_end[i], v)
+                best = max(best, q)
+            scratch[s] = best
+            least = min(least, best - v[s])
+            greatest = max(greatest, best - v[s])
+        v[:] = scratch
+        high = greatest * (away if greatest >= 0 else towards)
+        low = least * (away if least <= 0 else towards)
+        if high - low <= goal or cancel[0] != 0:
+            return sweep + 1
+    return most
 
 
 @kernel(*_MDP, writes(float64), writes(int64), boolean)
