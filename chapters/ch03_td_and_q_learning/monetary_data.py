@@ -100,12 +100,16 @@ def macrodata() -> Macrodata:
 
 
 def fit(data: Macrodata) -> LinearModel:
-    """Least squares, each variable on the constant, both variables and the rate of the quarter before."""
+    """Least squares, each variable on the constant, both variables and the rate of the quarter before.
+
+    Coefficients and covariance are rounded to 12 decimals: their last bits differ between processors, and a learner
+    that breaks a tie by them goes another way.
+    """
     x = data.states
     regressors = np.column_stack([np.ones(len(x) - 1), x[:-1], data.rate[:-1]])
-    coefficients = np.linalg.lstsq(regressors, x[1:], rcond=None)[0]
+    coefficients = np.linalg.lstsq(regressors, x[1:], rcond=None)[0].round(12)
     residuals = x[1:] - regressors @ coefficients
-    covariance = residuals.T @ residuals / (len(regressors) - len(REGRESSORS))
+    covariance = (residuals.T @ residuals / (len(regressors) - len(REGRESSORS))).round(12)
     leverage = np.diag(np.linalg.inv(regressors.T @ regressors))
     errors = np.sqrt(np.outer(leverage, np.diag(covariance)))
     return LinearModel(*map(_frozen, (coefficients, errors, covariance, residuals)))

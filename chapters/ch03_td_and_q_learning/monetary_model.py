@@ -102,7 +102,8 @@ class Grid:
 def cell_chances(model: LinearModel, grid: Grid) -> NDArray[np.float64]:
     """The law of next quarter's cell of (inflation, unemployment), (S, cells), after the rate has been moved.
 
-    Differences of the normal distribution function at the corners of cells, so that errors are those of rounding.
+    Differences of the normal distribution function at the corners of cells, to 12 decimals: beyond them they are
+    rounding, which differs between processors.
     """
     centres = grid.centres
     mean = model.expected(centres[:, :2], centres[:, 2])
@@ -111,7 +112,7 @@ def cell_chances(model: LinearModel, grid: Grid) -> NDArray[np.float64]:
     h = (_edges(grid.inflation) - mean[:, 0, None]) / spread[0]
     k = (_edges(grid.unemployment) - mean[:, 1, None]) / spread[1]
     below = both_below(h[:, :, None], k[:, None, :], correlation)
-    return np.diff(np.diff(below, axis=1), axis=2).clip(min=0.0).reshape(len(centres), -1)
+    return np.diff(np.diff(below, axis=1), axis=2).clip(min=0.0).round(12).reshape(len(centres), -1)
 
 
 def both_below(h: NDArray[np.float64], k: NDArray[np.float64], correlation: float) -> NDArray[np.float64]:

@@ -50,7 +50,10 @@ def test_bounds_enclose_the_exact_value_as_it_is_shipped(solver):
 
 
 def test_without_a_preconditioner_bicgstab_diverges_on_the_grid(drifting_grid):
-    """The control of the safeguard: scipy's own BiCGSTAB ends far worse than it began, and ours gives up at once."""
+    """The control of the safeguard: scipy's own BiCGSTAB gets far worse than it began, and ours gives up at once.
+
+    After 50 iterations, whichever instructions the BLAS chooses; what becomes of it later hangs on rounding.
+    """
     from scipy.sparse.linalg import LinearOperator
     from scipy.sparse.linalg import bicgstab as scipys
 
@@ -58,7 +61,7 @@ def test_without_a_preconditioner_bicgstab_diverges_on_the_grid(drifting_grid):
     states, nothing = rows.n_states, np.zeros(rows.n_states)
     matrix = LinearOperator((states, states), matvec=lambda x: -rows.residual(x.ravel(), nothing), dtype=np.float64)
     with np.errstate(all="ignore"):
-        found, _ = scipys(matrix, rows.reward, rtol=1e-6, maxiter=400)
+        found, _ = scipys(matrix, rows.reward, rtol=1e-6, maxiter=50)
     assert not largest(rows.residual(found)) < 1e6 * largest(rows.reward)
     ours, _ = bicgstab(rows, np.zeros(states), largest, 1e-6, preconditioned=False)
     assert largest(rows.residual(ours)) >= 0.9 * largest(rows.reward)
