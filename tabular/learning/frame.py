@@ -46,6 +46,7 @@ RECORD = types.Tuple(
         writes(int64),  # pair (or state) that acted last before each mark; or empty
         writes(float64),  # its temporal-difference error; or empty
         writes(int64),  # updates of single estimates so far, planned ones as well; or empty
+        writes(float64, 3),  # parameters of return laws at each mark, (marks, entries, n_parameters); or (0, 0, 0)
     )
 )
 
@@ -140,3 +141,10 @@ def write_updates(record: Any, at: Any, updates: Any) -> None:
     """Write how many updates of single estimates were made so far, by learners that make others than one per step."""
     if len(record[15]) > 0:
         record[15][at] = updates
+
+
+@inline
+def write_laws(record: Any, at: Any, parameters: Any) -> None:
+    """Write the parameters of the laws that a learner keeps, (entries, n_parameters), where they are asked for."""
+    if len(record[16]) > 0:
+        record[16][at] = parameters

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 import numpy as np
 
 from rlbook.errors import ParameterError
+from rlbook.mdp import owned
 from rlbook.tabular.learning.experience import Batch, Experience, Generative, Trajectory
 from rlbook.tabular.learning.learner import ControlLearner, Follow
 from rlbook.tabular.learning.one_step_kernels import EXPECTED, SAMPLED, one_step_updates
@@ -16,9 +17,16 @@ if TYPE_CHECKING:
     from rlbook.kernel import Kernel
     from rlbook.tabular.learning.learner import World
 
-_NO_BATCH = (np.empty(0, np.int64), np.empty(0), np.empty(0, np.int32))
-for _each in _NO_BATCH:
-    _each.setflags(write=False)
+NO_BATCH = (owned(np.empty(0, np.int64)), owned(np.empty(0)), owned(np.empty(0, np.int32)))
+"""What kernels read as the batch of a learner that has none, of type TRANSITIONS."""
+
+
+def require_steps(experience: Experience, record: tuple[Any, ...]) -> None:
+    """Raise ParameterError where a record, of type RECORD, counts episodes of a learner that does not walk."""
+    if record[1]:
+        raise ParameterError(
+            f"episodes cannot be counted where experience is {experience}, since nobody walks; give steps"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +62,7 @@ class OneStepLearner(ControlLearner):
         source = self._source(world, self.experience)
 
         def learn(seed: int, record: tuple[Any, ...]) -> int:
-            if record[1]:
-                raise ParameterError(
-                    f"episodes cannot be counted where experience is {self.experience}, since nobody walks; give steps"
-                )
+            require_steps(self.experience, record)
             return int(one_step_updates(seed, arguments, self.rule, *source, *schedules, initial, record))
 
         return learn
@@ -73,7 +78,7 @@ class OneStepLearner(ControlLearner):
                     'give the schedule clock="steps"'
                 )
         if isinstance(experience, Generative):
-            return experience.synchronous, False, _NO_BATCH
+            return experience.synchronous, False, NO_BATCH
         if self.rule == SAMPLED:
             raise ParameterError(
                 f"experience is {experience}, but {self.name} learns from the action that it takes next, which stored "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rlbook.tabular.learning.learner import Estimates
 
-Keep = Literal["errors", "estimates", "steps"]
+Keep = Literal["errors", "estimates", "steps", "laws"]
 _WORDS = {
     "error": "greatest absolute error of an estimate, in units of return",
     "rms_error": "root mean square error of the estimates, in units of return",
@@ -27,6 +27,7 @@ _WORDS = {
     "actor": "pair (or state) that acted last",
     "td_error": "its temporal-difference error, in units of return",
     "updates": "updates of single estimates so far, planned ones as well; -1 where there is one for each step",
+    "parameters": "parameters of the learned return laws, as the learner's representation has them",
 }
 
 
@@ -47,16 +48,18 @@ class Records:
         keep: Keep,
         cancel: NDArray[np.uint8],
         counts_updates: bool = False,
+        n_parameters: int = 0,
     ) -> None:
-        """truth: (entries,) read-only, or empty; the others as in `replicate`."""
-        if keep not in ("errors", "estimates", "steps"):
-            raise ParameterError(f"keep is {keep!r}, but it is 'errors', 'estimates' or 'steps'")
+        """truth: (entries,) read-only, or empty; n_parameters: of one return law; the others as in `replicate`."""
+        if keep not in get_args(Keep):
+            raise ParameterError(f"keep is {keep!r}, but it is {', '.join(map(repr, get_args(Keep)))}")
         self.runs = runs
         self.marks, self.by_episodes, self.most_steps = marks, by_episodes, most_steps
         self.truth, self.cancel, self.keep = truth, cancel, keep
         rows = (runs, len(marks))
         kept = (runs, len(marks) if keep != "errors" else 0, entries)
         traced = (runs, len(marks) if keep == "steps" else 0, entries)
+        laws = (len(marks), entries, n_parameters) if keep == "laws" else (0, 0, 0)
         self.progress = np.zeros((runs, 1), dtype=np.int64)
         self.numbers: dict[str, NDArray[Any]] = {
             "error": np.full(rows, np.nan),
@@ -69,6 +72,7 @@ class Records:
             "actor": np.full(traced[:2], -1, dtype=np.int64),
             "td_error": np.full(traced[:2], np.nan),
             "updates": np.full((runs, len(marks) if counts_updates else 0), -1, dtype=np.int64),
+            "parameters": np.full((runs, *laws), np.nan),
         }
 
     def of(self, run: int) -> tuple[Any, ...]:
@@ -93,7 +97,7 @@ class Records:
         for name, array in self.numbers.items():
             if array.shape[1] == 0 or (name in ("error", "rms_error") and not len(self.truth)):
                 continue
-            dimensions = (*coordinates, "checkpoint", *([entry] if array.ndim == 3 else []))
+            dimensions = (*coordinates, "checkpoint", *(entry, "parameter")[: array.ndim - 2])
             # A grid over a learner's field of this name has the name already.
             free = f"recorded_{name}" if name in coordinates else name
             variables[free] = (dimensions, array.reshape(*shape, *array.shape[1:]), {"description": _WORDS[name]})

@@ -57,9 +57,10 @@ def replicate(
     field names of the learner and the values that each takes. truth: what estimates are judged against, (entries,) in
     units of return, NaN where nothing is judged; "optimal" solves the MDP (for learners of action values) and judges
     the pairs that can be visited. keep: "estimates" keeps them at every checkpoint, "steps" also which pair acted, its
-    temporal-difference error, and eligibility traces. max_steps: of each replicate that learns for `episodes`, so that
-    an episode without end is not waited for. workers: threads, one per core by default. cancel: uint8 (1,), polled
-    every few thousand steps. progress: called with the fraction done, in the calling thread.
+    temporal-difference error, and eligibility traces; "laws" keeps the estimates, and the parameters of the return laws
+    of learners that have them. max_steps: of each replicate that learns for `episodes`, so that an episode without end
+    is not waited for. workers: threads, one per core by default. cancel: uint8 (1,), polled every few thousand steps.
+    progress: called with the fraction done, in the calling thread.
 
     Returns a dataset with dimensions "learner" (if several are given), one for each entry of `grid`, "seed" and
     "checkpoint". Variables: error, the greatest absolute error, and rms_error, its root mean square; reward, the sum so
@@ -93,6 +94,7 @@ def replicate(
         keep,
         flag,
         any(getattr(chosen, "counts_updates", False) for chosen in settings),
+        _parameters_of_laws(settings) if keep == "laws" else 0,
     )
 
     def one(place: int) -> None:
@@ -133,6 +135,17 @@ def _marks(steps: int | None, episodes: int | None, checkpoints: int | ArrayLike
             raise ParameterError(f"checkpoints are {marks.tolist()[:5]}..., but they must increase from 1 to {end}")
     marks.setflags(write=False)
     return marks, episodes is not None
+
+
+def _parameters_of_laws(settings: Sequence[Learner]) -> int:
+    """How many numbers each law has that the learners keep."""
+    counts = {int(getattr(chosen, "n_parameters", 0)) for chosen in settings}
+    if len(counts) > 1 or 0 in counts:
+        raise ParameterError(
+            f"keep is 'laws', but the learners' laws have {' and '.join(map(str, sorted(counts)))} parameters; give "
+            "learners of return laws that agree, for example QuantileTD(Quantiles(51))"
+        )
+    return counts.pop()
 
 
 def _seeds(seeds: Sequence[int]) -> list[int]:
