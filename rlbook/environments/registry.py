@@ -30,6 +30,7 @@ _MODULES = (
     "gambler",
     "car_rental",
     "inventory",
+    "battery",
     "queueing",
     "deep_sea",
     "garnet",
