@@ -5,8 +5,18 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("imports", "dynamic_programming", "memory", "scaling", "learning", "fitted_q", "browser", "gpu")
-WITH_OPTIONS = ("dynamic_programming", "memory", "scaling", "learning", "fitted_q")
+NAMES = (
+    "imports",
+    "dynamic_programming",
+    "memory",
+    "scaling",
+    "learning",
+    "fitted_q",
+    "distributional",
+    "browser",
+    "gpu",
+)
+WITH_OPTIONS = ("dynamic_programming", "memory", "scaling", "learning", "fitted_q", "distributional")
 
 
 def main() -> int:

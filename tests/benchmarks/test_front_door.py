@@ -44,3 +44,13 @@ def test_the_benchmark_of_fitted_q_runs(monkeypatch: pytest.MonkeyPatch, capsys,
     said = capsys.readouterr().out
     for word in ("fitted Q, 4,000 x 20 features", "limit of arithmetic", "limit of memory", "Ridge in a loop"):
         assert word in said
+
+
+def test_the_benchmark_of_return_laws_runs(monkeypatch: pytest.MonkeyPatch, capsys, tmp_path) -> None:
+    """Prevents a projection that is no longer that of the peer, and a benchmark that breaks unseen."""
+    monkeypatch.setattr(report, "FOLDER", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "distributional", "--quick"])
+    assert front_door.main() == 0
+    said = capsys.readouterr().out
+    for word in ("200 laws x 51 uneven atoms", "limit of memory", "against arrays once", "rlax, jitted"):
+        assert word in said
