@@ -1,0 +1,83 @@
+"""Chapter 08 as a student meets it: a law that moves under the fingers, and a race of metrics."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from rlbook.chapters.ch08_distributional.contraction_race import ContractionRace, RaceParameters, RaceView
+from rlbook.chapters.ch08_distributional.moving_law import MovingLaw, MovingParameters, MovingView
+from rlbook.lab import Context, Lab
+
+from .test_chapters import LabPage, OpenNotebook, finish, slider
+
+pytestmark = pytest.mark.browser
+
+PLOT = "document.querySelector('.rlbook-figure[data-revision] .js-plotly-plot')"
+TITLE_IS = f"title => {PLOT}?._fullLayout?.title?.text === title"
+# Places and heights of all traces, from what plotly made of them.
+DRAWN = f"() => {PLOT}._fullData.map(trace => [Array.from(trace.x), Array.from(trace.y)])"
+
+
+@cache
+def figure_of(lab: Lab[Any, Any], parameters: Any, view: Any) -> go.Figure:
+    """What the page must show, computed here and not read from the notebook's kernel."""
+    return lab.figure(lab.run(parameters, range(lab.preview_seeds), Context()), view)
+
+
+def opened(lab_page: OpenNotebook, name: str) -> LabPage:
+    lab = lab_page(["from rlbook import explore", f'explore("{name}")'])
+    lab.run_all()
+    lab.page.wait_for_function(f"() => {PLOT}?._fullLayout?.title?.text")
+    return lab
+
+
+def assert_drawn(lab: LabPage, expected: go.Figure) -> None:
+    """The title and all numbers on the page are those of this figure."""
+    lab.page.wait_for_function(TITLE_IS, arg=expected.layout.title.text, timeout=20_000)
+    drawn = lab.page.evaluate(DRAWN)
+    assert len(drawn) == len(expected.data)
+    for found, right in zip(drawn, expected.data, strict=True):
+        for axis, key in zip(found, "xy", strict=True):
+            wanted = list(right[key])
+            if any(isinstance(each, str) for each in wanted):
+                assert axis == wanted
+            else:
+                np.testing.assert_allclose(np.array(axis, dtype=float), np.array(wanted, dtype=float), rtol=1e-9)
+
+
+def test_the_law_follows_quick_sweeps_and_the_discount(lab_page: OpenNotebook) -> None:
+    """Defects: histogram and quantile function of different sweeps; a law of a discount that was passed, or
+    a slider that stops where its parameter may not stand."""
+    lab = opened(lab_page, "moving-law")
+    moving, first = MovingLaw(), MovingParameters()
+    lab.press(slider(lab, "Sweep"), "ArrowRight", 10, interval_ms=25)
+    assert_drawn(lab, figure_of(moving, first, MovingView(sweep=13)))
+    lab.press(slider(lab, "Discount"), "ArrowLeft", 6, interval_ms=25)
+    reached = float(slider(lab, "Discount").get_attribute("aria-valuetext") or "nan")
+    assert reached < first.discount
+    expected = figure_of(moving, MovingParameters(discount=reached), MovingView(sweep=13))
+    assert_drawn(lab, expected)
+    lab.page.wait_for_timeout(700)  # nothing older may come later
+    assert_drawn(lab, expected)
+    finish(lab, "ch08")
+
+
+def test_the_race_shows_the_metric_that_is_chosen(lab_page: OpenNotebook) -> None:
+    """Defects: a chosen metric that is not the one held against its modulus; distances that lose their unit."""
+    lab = opened(lab_page, "contraction-race")
+    race = ContractionRace()
+    lab.page.get_by_label("Metric", exact=True).select_option("Gaussian MMD")
+    ring = lab.page.get_by_role("radio", name="ring").or_(lab.page.get_by_role("button", name="ring", exact=True))
+    ring.first.click()
+    chosen = RaceParameters(metric="Gaussian MMD", world="ring")
+    assert_drawn(lab, figure_of(race, chosen, RaceView()))
+    lab.page.get_by_role("checkbox", name="Absolute", exact=True).focus()
+    lab.page.keyboard.press("Space")
+    lab.page.wait_for_function(f"() => {PLOT}._fullLayout.yaxis.title.text === 'largest distance over states'")
+    assert_drawn(lab, figure_of(race, chosen, RaceView(absolute=True)))
+    finish(lab, "ch08-race")
