@@ -10,8 +10,6 @@ repository says on which devices it has run.
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,15 +17,14 @@ import numpy as np
 from rlbook.errors import ParameterError
 from rlbook.mdp_device import cupy_with_device
 from rlbook.tabular.distributional.categorical import Categorical, laws_to_project
+from rlbook.tabular.gpu.return_laws import DeviceReturnLaws, compiled, index_of, launch
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from rlbook.mdp_device import DeviceMDP
 
-THREADS = 64  # as in categorical.cu
 MOST_ATOMS = 3000  # two rows of them fit into the memory that a block shares
-_BLOCKS_PER_MULTIPROCESSOR = 32
 
 
 def categorical_projection(support: ArrayLike, probs: ArrayLike, atoms: ArrayLike) -> NDArray[np.float64]:
@@ -49,7 +46,7 @@ def categorical_projection(support: ArrayLike, probs: ArrayLike, atoms: ArrayLik
         places, mass, shared = np.take_along_axis(places, order, 1), np.take_along_axis(mass, order, 1), False
     cupy = cupy_with_device()
     out = cupy.empty(len(mass) * target.n_parameters, dtype=np.float64)
-    _launch(
+    launch(
         _kernels(target.n_parameters, "int")["project"],
         len(mass),
         *(cupy.asarray(np.ascontiguousarray(places)), cupy.asarray(np.ascontiguousarray(mass))),
@@ -60,59 +57,32 @@ def categorical_projection(support: ArrayLike, probs: ArrayLike, atoms: ArrayLik
     return found[0] if np.ndim(probs) == 1 else found
 
 
-class DeviceCategorical:
+class DeviceCategorical(DeviceReturnLaws):
     """Projected backups of masses on fixed atoms for an MDP on the device, `mdp.to("gpu")`.
 
     Raises ParameterError for more than 3,000 atoms, MissingExtraError without CuPy, RlbookError without a device.
     """
 
     def __init__(self, representation: Categorical, mdp: DeviceMDP) -> None:
-        self._cupy = cupy = cupy_with_device()
-        self._mdp = mdp
-        self._run = _kernels(representation.n_parameters, "int" if mdp.row_ptr.dtype == np.int32 else "long long")
-        self._atoms, self._inverse_gaps = cupy.asarray(representation.atoms), cupy.asarray(representation.inverse_gaps)
-        paid = mdp.host.reward
-        self._varies = paid is not None
-        self._reward = cupy.asarray(np.zeros(1) if paid is None else paid)
-
-    def place(self, array: NDArray[np.float64]) -> Any:
-        """A copy on the device."""
-        return self._cupy.asarray(array)
-
-    def fetch(self, array: Any) -> NDArray[np.float64]:
-        """A copy on the host."""
-        return np.asarray(array.get())
+        super().__init__(mdp, representation.n_parameters)
+        self._run = _kernels(representation.n_parameters, index_of(mdp))
+        self._atoms = self._cupy.asarray(representation.atoms)
+        self._inverse_gaps = self._cupy.asarray(representation.inverse_gaps)
 
     def evaluation_sweep(self, policy_weights: Any, parameters: Any, out: Any) -> None:
         """Write the projected backup of masses `parameters` (S, k) into `out`, another array (S, k).
 
-        All lie on the device, float64; policy_weights: (pairs,).
+        All lie on the device, float64; policy_weights: (pairs,). Raises ParameterError for other sizes and types.
         """
-        mdp = self._mdp
-        _launch(
+        launch(
             self._run["evaluation_sweep"],
-            mdp.n_states,
-            *(mdp.state_ptr, mdp.row_ptr, mdp.continuing_end, mdp.next_state, mdp.probability, mdp.expected_reward),
-            *(self._reward, np.int32(self._varies), policy_weights, np.float64(mdp.discount)),
-            *(parameters, self._atoms, self._inverse_gaps, out, np.uint32(mdp.n_states)),
+            self._mdp.n_states,
+            *self._sweep_arguments(policy_weights, parameters, out),
+            *(self._atoms, self._inverse_gaps, out, np.uint32(self._mdp.n_states)),
         )
 
 
 def _kernels(atoms: int, index: str) -> dict[str, Any]:
     if atoms > MOST_ATOMS:
         raise ParameterError(f"there are {atoms} atoms, but a device takes at most {MOST_ATOMS}; stay on the CPU")
-    cupy = cupy_with_device()
-    options = (f"-DATOMS={atoms}", f"-DINDEX={index}")
-    module = cupy.RawModule(code=_source(), options=options)
-    return {name: module.get_function(name) for name in ("project", "evaluation_sweep")}
-
-
-@cache
-def _source() -> str:
-    return files("rlbook.tabular.gpu").joinpath("categorical.cu").read_text(encoding="utf-8")
-
-
-def _launch(run: Any, laws: int, *arguments: Any) -> None:
-    """One block per law, or several laws per block where there are very many."""
-    processors = int(cupy_with_device().cuda.Device().attributes["MultiProcessorCount"])
-    run((min(laws, processors * _BLOCKS_PER_MULTIPROCESSOR),), (THREADS,), arguments)
+    return compiled("categorical.cu", ("project", "evaluation_sweep"), f"-DATOMS={atoms}", f"-DINDEX={index}")

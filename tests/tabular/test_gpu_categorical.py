@@ -15,13 +15,14 @@ from rlbook.mdp_rows import from_transitions
 from rlbook.tabular import uniform_policy
 from rlbook.tabular.distributional.categorical import Categorical, categorical_projection
 from rlbook.tabular.gpu import categorical as twin
+from rlbook.tabular.gpu.return_laws import THREADS
 
 SOURCE = files("rlbook.tabular.gpu").joinpath("categorical.cu").read_text(encoding="utf-8")
 TARGETS = {
     "even": Categorical.uniform(-3.0, 4.0, 11),
     "uneven": Categorical(np.array([-2.0, -1.9, -0.5, 0.0, 0.25, 1.0, 5.0])),
     "two atoms": Categorical.uniform(-1.0, 1.0, 2),
-    "more atoms than lanes": Categorical.uniform(-4.0, 4.0, twin.THREADS + 9),
+    "more atoms than lanes": Categorical.uniform(-4.0, 4.0, THREADS + 9),
 }
 
 
@@ -110,5 +111,5 @@ def test_the_source_compiles_for_devices(tmp_path, options):
 
 
 def test_the_launch_agrees_with_the_source():
-    assert f"__launch_bounds__({twin.THREADS})" in SOURCE
-    assert f"THREADS = {twin.THREADS};" in SOURCE
+    assert f"__launch_bounds__({THREADS})" in SOURCE
+    assert f"THREADS = {THREADS};" in SOURCE
