@@ -8,9 +8,10 @@ can be in, and nothing else is read or written.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numba import types
 
 from rlbook.kernel import float64, int32, int64, kernel, reads, uint8, writes
 from rlbook.keyed_random import bits, stream_key, uniform
@@ -18,21 +19,24 @@ from rlbook.keyed_random import bits, stream_key, uniform
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MDP = (reads(int64), reads(int64), reads(int64), reads(int32), reads(float64))
-_ROWS = (*_MDP, reads(int32), reads(int64, 2), reads(int64, 2), reads(int64, 2))
+ROWS = types.Tuple(
+    (
+        reads(int64),  # state_ptr
+        reads(int64),  # row_ptr
+        reads(int64),  # continuing_end
+        reads(int32),  # next_state
+        reads(float64),  # probability
+        reads(int32),  # kind
+        reads(int64, 2),  # jump
+        reads(int64, 2),  # leave
+        reads(int64, 2),  # reach
+    )
+)
 
 
-@kernel(*_ROWS, reads(float64), reads(float64, 2), writes(float64, 2), writes(int32, 2))
+@kernel(ROWS, reads(float64), reads(float64, 2), writes(float64, 2), writes(int32, 2))
 def augmented_backup(
-    state_ptr: NDArray[np.int64],
-    row_ptr: NDArray[np.int64],
-    continuing_end: NDArray[np.int64],
-    next_state: NDArray[np.int32],
-    probability: NDArray[np.float64],
-    kind: NDArray[np.int32],
-    jump: NDArray[np.int64],
-    leave: NDArray[np.int64],
-    reach: NDArray[np.int64],
+    rows: Any,
     ended: NDArray[np.float64],
     following: NDArray[np.float64],
     out: NDArray[np.float64],
@@ -42,6 +46,7 @@ def augmented_backup(
 
     ended: scores of episodes that end with each return. following: scores of its states.
     """
+    state_ptr, row_ptr, continuing_end, next_state, probability, kind, jump, leave, reach = rows
     total = np.empty(jump.shape[1])
     for s in range(len(state_ptr) - 1):
         first, low, high = state_ptr[s], reach[s, 0], reach[s, 1]
@@ -68,23 +73,16 @@ def augmented_backup(
                         out[s, j], chosen[s, j] = total[j], i - first
 
 
-@kernel(*_ROWS, reads(int32, 2), reads(float64, 2), writes(float64, 2), writes(float64))
+@kernel(ROWS, reads(int32, 2), reads(float64, 2), writes(float64, 2), writes(float64))
 def augmented_step(
-    state_ptr: NDArray[np.int64],
-    row_ptr: NDArray[np.int64],
-    continuing_end: NDArray[np.int64],
-    next_state: NDArray[np.int32],
-    probability: NDArray[np.float64],
-    kind: NDArray[np.int32],
-    jump: NDArray[np.int64],
-    leave: NDArray[np.int64],
-    reach: NDArray[np.int64],
+    rows: Any,
     chosen: NDArray[np.int32],
     mass: NDArray[np.float64],
     out: NDArray[np.float64],
     ended: NDArray[np.float64],
 ) -> None:
     """Probabilities of state and return one step later, and of episodes that end there; both start as zeros."""
+    state_ptr, row_ptr, continuing_end, next_state, probability, kind, jump, leave, reach = rows
     for s in range(len(state_ptr) - 1):
         for j in range(reach[s, 0], reach[s, 1]):
             here = mass[s, j]
@@ -98,20 +96,12 @@ def augmented_step(
 
 
 @kernel(
-    *_ROWS,
+    ROWS,
     *(reads(float64), reads(int32, 2), int64, int64, float64),
     *(writes(int64), writes(int64), writes(float64), writes(uint8)),
 )
 def sampled_step(
-    state_ptr: NDArray[np.int64],
-    row_ptr: NDArray[np.int64],
-    continuing_end: NDArray[np.int64],
-    next_state: NDArray[np.int32],
-    probability: NDArray[np.float64],
-    kind: NDArray[np.int32],
-    jump: NDArray[np.int64],
-    leave: NDArray[np.int64],
-    reach: NDArray[np.int64],
+    rows: Any,
     reward: NDArray[np.float64],
     chosen: NDArray[np.int32],
     seed: int,
@@ -123,6 +113,7 @@ def sampled_step(
     alive: NDArray[np.uint8],
 ) -> None:
     """Move each episode that is alive by one transition; `gained` adds up true rewards (by kind), not rounded ones."""
+    state_ptr, row_ptr, continuing_end, next_state, probability, kind, jump, _, _ = rows
     key = stream_key(seed, 0, stage + 1)
     for n in range(len(state)):
         if alive[n]:

@@ -116,7 +116,7 @@ class AugmentedReturns:
             ended = score(self._costs(self.endings[stage]))
             out = np.zeros((states, self._sizes[stage]))
             chosen = np.zeros(out.shape, dtype=np.int32)
-            augmented_backup(*self._rows(stage), _fixed(ended), _fixed(value), out, chosen)
+            augmented_backup(self._rows(stage), _fixed(ended), _fixed(value), out, chosen)
             value = out
             policy.append(_fixed(chosen))
         return float(self.mdp.start @ value[:, 0]), tuple(policy[::-1])
@@ -163,7 +163,7 @@ class AugmentedReturns:
         for stage in range(self.horizon):
             rows = self._rows(stage)
             weight = self.mdp.discount**stage
-            sampled_step(*rows, self.reward, policy[stage], seed, stage, weight, state, place, gained, alive)
+            sampled_step(rows, self.reward, policy[stage], seed, stage, weight, state, place, gained, alive)
         return gained
 
     def _costs(self, points: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -185,7 +185,7 @@ class AugmentedReturns:
         for stage in range(self.horizon):
             out = np.zeros((self.mdp.n_states, self._sizes[stage + 1]))
             over = np.zeros(len(self.endings[stage]))
-            augmented_step(*self._rows(stage), policy[stage], _fixed(under_way[-1]), out, over)
+            augmented_step(self._rows(stage), policy[stage], _fixed(under_way[-1]), out, over)
             under_way.append(out)
             ended.append(over)
         return under_way, ended

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from rlbook.mdp import FiniteMDP
+    from rlbook.tabular.distributional.vector_rewards import VectorRows
 
 Ties = Literal["first", "last"]
 
@@ -84,19 +85,35 @@ def pair_return_rows(mdp: FiniteMDP) -> ReturnRows:
 
 def policy_return_rows(mdp: FiniteMDP, policy: ArrayLike) -> ReturnRows:
     """One row for each state: the transitions of its actions, weighted by a policy as in `as_stochastic`."""
-    weight = as_stochastic(mdp, policy)
     rows = pair_return_rows(mdp)
-    lengths = np.diff(mdp.row_ptr)
-    weighted = rows.weight * np.repeat(weight, lengths)
+    entry_ptr, weight, kept = policy_entries(mdp, policy)
+    return ReturnRows(entry_ptr, owned(rows.source[kept]), weight, owned(rows.reward[kept]), owned(rows.scale[kept]))
+
+
+def policy_entries(
+    mdp: FiniteMDP, policy: ArrayLike
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
+    """The transitions that a policy takes, state by state, and how often.
+
+    policy: as in `as_stochastic`. Returns, read-only but for the last, entry_ptr, int64 (S + 1,); weight, float64
+    (entries,), positive; and which of the MDP's transitions these are, bool (transitions,).
+    """
+    weighted = mdp.probability * np.repeat(as_stochastic(mdp, policy), np.diff(mdp.row_ptr))
     kept = weighted > 0
     ends = np.concatenate([[0], np.cumsum(kept)])
-    return ReturnRows(
-        owned(ends[mdp.row_ptr[mdp.state_ptr]]),
-        owned(rows.source[kept]),
-        owned(weighted[kept]),
-        owned(rows.reward[kept]),
-        owned(rows.scale[kept]),
-    )
+    return owned(ends[mdp.row_ptr[mdp.state_ptr]]), owned(weighted[kept]), kept
+
+
+def carried(rows: ReturnRows | VectorRows, discount: float, bounds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What a backup makes of bounds, (S,), on W_1 of the laws behind it: discount * sum p e(s'), (rows,).
+
+    Bounds may be infinite; a discount of 0 forgets them all the same.
+    """
+    share = discount * rows.weight
+    after = np.where((rows.source >= 0) & (share > 0), bounds[rows.source], 0.0)
+    product = np.zeros_like(share)
+    np.multiply(share, after, out=product, where=after > 0)
+    return np.add.reduceat(product, rows.entry_ptr[:-1])
 
 
 def return_law_backup(mdp: FiniteMDP, laws: DiscreteLaws, policy: ArrayLike) -> DiscreteLaws:

@@ -223,6 +223,24 @@ class Categorical:
             return float("inf")
         return float(np.sqrt(np.diff(self.atoms).max() / (4 * (1 - mdp.discount))))
 
+    def wasserstein_bound(self, mdp: FiniteMDP, remaining: float = 0.0) -> float:
+        """How far the fixed point is from the return laws in Wasserstein-1 distance, for any policy and any state.
+
+            W_1 <= widest gap / (2 (1 - discount))        where no return lies outside the atoms, else infinite
+
+        Averaging over gaps cannot enlarge the L^1 distance of two distribution functions either, so sweeps contract by
+        the discount in W_1; and within a gap over which it rises by d, a distribution function is off its mean by at
+        most gap d / 2 on the whole. Never more than the atoms' range, nor than its root times `error_bound`
+        (Cauchy-Schwarz). remaining: what sweeps have left to do, in Cramer distance, times that root on top. That is
+        our argument; Rowland et al. 2018 have the Cramer distance alone.
+        """
+        within = self.error_bound(mdp)
+        if not np.isfinite(within):
+            return float("inf")
+        root = float(np.sqrt(self.atoms[-1] - self.atoms[0]))
+        direct = float(np.diff(self.atoms).max()) / (2 * (1 - mdp.discount))
+        return min(direct, root * within, root**2) + root * remaining
+
     def _projected(
         self, ptr: NDArray[np.int64], places: NDArray[np.float64], mass: NDArray[np.float64], shared: bool
     ) -> NDArray[np.float64]:

@@ -53,7 +53,7 @@ _prefetch: Any = intrinsic(_asks)  # (array, offset): ask for the cache line of 
 
 
 @_helper
-def _spread_evenly(t: Any, mass: Any, first: Any, count: Any, top: float, at: Any, up: Any, down: Any) -> None:
+def spread_evenly(t: Any, mass: Any, first: Any, count: Any, top: float, at: Any, up: Any, down: Any) -> None:
     """Where `count` atoms go that lie t[j] steps above the first of evenly spaced target atoms, and how much goes up.
 
     Comparisons are written so that what is no number counts as 0 and is never an index.
@@ -68,10 +68,10 @@ def _spread_evenly(t: Any, mass: Any, first: Any, count: Any, top: float, at: An
 
 
 @_helper
-def _spread_unevenly(
+def spread_unevenly(
     x: Any, mass: Any, first: Any, count: Any, a: Any, atoms: Any, inverse_gap: Any, at: Any, up: Any, down: Any
 ) -> Any:
-    """As `_spread_evenly`, for atoms at x[j], from target a on; returns where the last one fell.
+    """As `spread_evenly`, for atoms at x[j], from target a on; returns where the last one fell.
 
     Sorted atoms make one walk over the targets; one that lies below its predecessor is found by bisection.
     """
@@ -97,7 +97,7 @@ def _spread_unevenly(
 
 
 @_helper
-def _add(count: Any, at: Any, up: Any, down: Any, stays: Any, rises: Any) -> None:
+def add_shares(count: Any, at: Any, up: Any, down: Any, stays: Any, rises: Any) -> None:
     for j in range(uint64(count)):
         a = uint64(at[j])
         stays[a] += down[j]
@@ -144,10 +144,10 @@ def _project(
                 if even:
                     for j in range(uint64(count)):
                         t[j] = (t[j] - low) * per_step
-                    _spread_evenly(t, mass, first, count, top, at, up, down)
+                    spread_evenly(t, mass, first, count, top, at, up, down)
                 else:
-                    a = _spread_unevenly(t, mass, first, count, a, atoms, inverse_gap, at, up, down)
-                _add(count, at, up, down, stays, rises)
+                    a = spread_unevenly(t, mass, first, count, a, atoms, inverse_gap, at, up, down)
+                add_shares(count, at, up, down, stays, rises)
             out[i, 0] = np.nan if bad > 0 else stays[0]
             for j in range(1, k):
                 out[i, j] = stays[j] + rises[j - 1]
@@ -272,12 +272,12 @@ def _evaluation_sweep(
                         start = (r - (1.0 - gamma_now) * low) * per_step
                         for j in range(uint64(count)):
                             t[j] = start + gamma_now * float64(j)
-                        _spread_evenly(t, mixed, uint64(0), count, top, at, up, down)
+                        spread_evenly(t, mixed, uint64(0), count, top, at, up, down)
                     else:
                         for j in range(uint64(count)):
                             t[j] = r + gamma_now * atoms[j]
-                        _spread_unevenly(t, mixed, uint64(0), count, uint64(0), atoms, inverse_gap, at, up, down)
-                    _add(count, at, up, down, stays, rises)
+                        spread_unevenly(t, mixed, uint64(0), count, uint64(0), atoms, inverse_gap, at, up, down)
+                    add_shares(count, at, up, down, stays, rises)
                     q = end
                 u += 1
             scale = 1.0 / total

@@ -14,26 +14,26 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 from rlbook.errors import ParameterError
 from rlbook.tabular.distributional.backup import greedy_actions, policy_return_rows
-from rlbook.tabular.distributional.exact_iteration import ExactIteration
+from rlbook.tabular.distributional.exact_iteration import ExactIteration, absolute_returns
 from rlbook.tabular.distributional.exact_laws import ExactLaws
 from rlbook.tabular.distributional.laws import DiscreteLaws
+from rlbook.tabular.distributional.repeated_sweeps import repeated_sweeps
 from rlbook.tabular.distributional.representation import (
     Contracting,
     FusedEvaluation,
     KnownMeans,
     Representation,
+    WassersteinBounded,
 )
 from rlbook.tabular.policies import as_stochastic
 from rlbook.tabular.policy_rows import require_stored
 from rlbook.tabular.solution import Reason
-from rlbook.tabular.stopping import cancel_flag
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -50,8 +50,10 @@ class ReturnLaws:
     (sweeps,), the largest distance over states by which each sweep moved the laws, in `metric` (largest change of a
     parameter where the representation knows no metric). remaining: a bound on the distance to the projected fixed
     point under `policy`, infinite where none is known. error_bounds: (S,), proven bounds on the distance from the
-    return laws under `policy`, in `metric`; infinite where nothing is proven; rounding of sums left aside. history:
-    what stood before the first sweep and after each, as parameters or, for `ExactLaws`, as laws; empty unless kept.
+    return laws under `policy`, in `metric`; infinite where nothing is proven; rounding of sums left aside.
+    wasserstein_bounds: (S,), the same in Wasserstein-1 distance, whatever the metric, and so bounds on the error of
+    means, too. history: what stood before the first sweep and after each, as parameters or, for `ExactLaws`, as laws;
+    empty unless kept.
     """
 
     mdp: FiniteMDP = field(repr=False)
@@ -64,6 +66,7 @@ class ReturnLaws:
     changes: NDArray[np.float64] = field(repr=False)
     remaining: float
     error_bounds: NDArray[np.float64] = field(repr=False)
+    wasserstein_bounds: NDArray[np.float64] = field(repr=False)
     reason: Reason
     seconds: float
     history: tuple[Any, ...] = field(default=(), repr=False)
@@ -112,42 +115,39 @@ def return_laws(
     """Repeat projected backups, from the point mass at 0, until they are within `tolerance` of their fixed point.
 
     policy: as in `as_stochastic`; None or "optimal" for greedy in the means, where an action that is best but for
-    rounding stays (`greedy_actions`). tolerance: on
-    `remaining`, or, where no bound is known, on the change of one sweep; in the units of `metric`. sweeps: the most to
+    rounding stays (`greedy_actions`). tolerance: on `remaining`, or, where no bound is known, on the change of one
+    sweep; in the units of `metric`. sweeps: the most to
     make, at least 1. cancel: uint8 (1,), looked at after each sweep; what was reached is returned. progress: told the
-    part of the sweeps done, and 1 at the end. Raises MDPError for a policy that is none, or at discount 1 with
-    `ExactLaws` where its episodes need not end; ParameterError for other arguments out of range.
+    part of the sweeps done, and 1 at the end. Raises MDPError for a policy that is none, or at discount 1 where its
+    episodes need not end; ParameterError for other arguments out of range.
     """
     require_stored(mdp, "dynamic programming of return laws")
-    if isinstance(sweeps, bool) or not isinstance(sweeps, Integral) or sweeps < 1:
-        raise ParameterError(f"sweeps is {sweeps!r}; give a whole number, at least 1")
-    if not isinstance(tolerance, Real) or not 0 <= tolerance < math.inf:
-        raise ParameterError(f"tolerance is {tolerance!r}; give a finite distance, 0 or more")
     if isinstance(policy, str) and policy != "optimal":
         raise ParameterError(f"policy is {policy!r}; give a policy, or 'optimal' for greedy in the means")
-    started, flag = time.perf_counter(), cancel_flag(cancel)
+    started = time.perf_counter()
     followed = None if isinstance(policy, str) else policy
     iteration: _Iteration
     if isinstance(representation, ExactLaws):
         iteration = ExactIteration(mdp, representation, followed)
     else:
         iteration = _ProjectedIteration(mdp, representation, followed)
-    changes: list[float] = []
     history = [iteration.snapshot()] if keep_history else []
-    reason: Reason = "iteration limit"
-    for k in range(int(sweeps)):
-        changes.append(iteration.sweep())
+
+    def sweep() -> float:
+        change = iteration.sweep()
         if keep_history:
             history.append(iteration.snapshot())
-        still = iteration.remaining(changes[-1]) if iteration.proven else changes[-1]
-        if still <= tolerance and iteration.settled():
-            reason = "tolerance"
-        elif flag[0]:
-            reason = "cancelled"
-        if progress is not None:
-            progress(1.0 if reason != "iteration limit" else (k + 1) / int(sweeps))
-        if reason != "iteration limit":
-            break
+        return change
+
+    changes, reason = repeated_sweeps(
+        sweep,
+        lambda change: iteration.remaining(change) if iteration.proven else change,
+        sweeps=sweeps,
+        tolerance=tolerance,
+        settled=iteration.settled,
+        cancel=cancel,
+        progress=progress,
+    )
     return ReturnLaws(
         mdp=mdp,
         representation=representation,
@@ -156,9 +156,10 @@ def return_laws(
         policy=iteration.policy,
         of_policy=followed is not None,
         metric=iteration.metric,
-        changes=np.array(changes),
+        changes=changes,
         remaining=iteration.remaining(changes[-1]),
         error_bounds=iteration.error_bounds(changes[-1]),
+        wasserstein_bounds=iteration.wasserstein_bounds(changes[-1]),
         reason=reason,
         seconds=time.perf_counter() - started,
         history=tuple(history),
@@ -182,6 +183,7 @@ class _Iteration(Protocol):
     def settled(self) -> bool: ...
     def remaining(self, change: float) -> float: ...
     def error_bounds(self, change: float) -> NDArray[np.float64]: ...
+    def wasserstein_bounds(self, change: float) -> NDArray[np.float64]: ...
     def snapshot(self) -> Any: ...
 
 
@@ -196,6 +198,8 @@ class _ProjectedIteration:
         if policy is None:
             policy = self._actions = self._greedy()
         self._weights = as_stochastic(mdp, policy)
+        if mdp.discount >= 1 and self._actions is None:
+            absolute_returns(mdp, self._weights)  # raises where episodes need not end, and there is no return
         self._fused = isinstance(representation, FusedEvaluation)
         self._rows = None if self._fused else policy_return_rows(mdp, self._weights)
         self._modulus = representation.modulus(mdp.discount) if isinstance(representation, Contracting) else 1.0
@@ -234,6 +238,12 @@ class _ProjectedIteration:
         by = self._representation
         own = by.error_bound(self._mdp) if isinstance(by, Contracting) and self.proven else math.inf
         return np.full(self._mdp.n_states, own + self.remaining(change))
+
+    def wasserstein_bounds(self, change: float) -> NDArray[np.float64]:
+        by = self._representation
+        known = isinstance(by, WassersteinBounded) and self.proven
+        bound = by.wasserstein_bound(self._mdp, self.remaining(change)) if known else math.inf
+        return np.full(self._mdp.n_states, bound)
 
     def snapshot(self) -> NDArray[np.float64]:
         kept = self.parameters.copy()

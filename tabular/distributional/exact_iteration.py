@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rlbook.errors import MDPError
-from rlbook.tabular.distributional.backup import ReturnRows, greedy_actions, policy_return_rows
+from rlbook.tabular.distributional.backup import ReturnRows, carried, greedy_actions, policy_return_rows
 from rlbook.tabular.distributional.laws import DiscreteLaws, known_laws
 from rlbook.tabular.distributional.metrics import wasserstein
 from rlbook.tabular.policies import as_stochastic
@@ -62,8 +62,8 @@ class ExactIteration:
             self._follow(actions)
         before = self.laws
         self.laws, cost = _pruned_backup(self._rows, before, self._representation)
-        self._ahead = _carried(self._rows, self._ahead)
-        self._pruned = cost + _carried(self._rows, self._pruned)
+        self._ahead = carried(self._rows, self._mdp.discount, self._ahead)
+        self._pruned = cost + carried(self._rows, self._mdp.discount, self._pruned)
         return float(wasserstein(before, self.laws, 1.0).max())
 
     def settled(self) -> bool:
@@ -77,6 +77,10 @@ class ExactIteration:
     def error_bounds(self, change: float) -> NDArray[np.float64]:
         """Bounds on the distance from the return laws of `policy`, (S,): sweeps not done, and pruning."""
         return self._ahead + self._pruned
+
+    def wasserstein_bounds(self, change: float) -> NDArray[np.float64]:
+        """The same, since Wasserstein-1 is the metric."""
+        return self.error_bounds(change)
 
     def snapshot(self) -> DiscreteLaws:
         return self.laws
@@ -105,15 +109,6 @@ def absolute_returns(mdp: FiniteMDP, policy: ArrayLike) -> NDArray[np.float64]:
     else:
         size = np.add.reduceat(mdp.probability * np.abs(mdp.reward), mdp.row_ptr[:-1])
     return evaluate_policy(mdp.replace(expected_reward=size, reward=None), policy).upper
-
-
-def _carried(rows: ReturnRows, bounds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """discount * sum p e(s') over each row's continuing transitions."""
-    share = rows.weight * rows.scale
-    after = np.where((rows.source >= 0) & (share > 0), bounds[rows.source], 0.0)
-    carried = np.zeros_like(share)
-    np.multiply(share, after, out=carried, where=after > 0)
-    return np.add.reduceat(carried, rows.entry_ptr[:-1])
 
 
 def _pruned_backup(

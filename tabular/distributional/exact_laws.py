@@ -126,7 +126,7 @@ class ExactLaws:
         ptr, error = np.empty(laws.n_laws + 1, dtype=np.int64), np.empty(laws.n_laws)
         atom, mass = np.empty(len(laws.atom)), np.empty(len(laws.atom))
         _pruned(
-            *(laws.ptr, laws.atom, laws.mass, int(self.max_atoms), float(self.tolerance)),
+            *(*laws.arrays, int(self.max_atoms), float(self.tolerance)),
             *(ptr, atom, mass, error),
         )
         if ptr[-1] == len(laws.atom):

@@ -63,7 +63,7 @@ class Expectiles:
     def project(self, laws: DiscreteLaws) -> NDArray[np.float64]:
         """Expectiles of the laws, (n, m), exact to rounding."""
         out = np.empty((laws.n_laws, self.m))
-        expectiles(laws.ptr, laws.atom, laws.mass, self.levels, out)
+        expectiles(*laws.arrays, self.levels, out)
         return out
 
     def laws(self, parameters: NDArray[np.float64]) -> DiscreteLaws:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numba import types
 
-from rlbook.kernel import float64, inline, int64, kernel, reads, writes
+from rlbook.kernel import float64, inline, int64, kernel, reads, uint8, writes
 from rlbook.keyed_random import bits, stream_key, uniform
 from rlbook.tabular.distributional.mmd_kernels import ENERGY, GAUSSIAN, LAPLACE, similarity
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-JOINT_LAWS = (reads(int64), reads(float64, 2), reads(float64))
+JOINT_LAWS = types.Tuple((reads(int64), reads(float64, 2), reads(float64)))  # `JointLaws.arrays`
 _DRAWS = 83  # the purpose of transition draws
 
 
@@ -42,19 +43,11 @@ def _slope(kind: Any, parameter: Any, square: Any) -> Any:
     return 0.5 * scaled / np.sqrt(1.0 + scaled * square)
 
 
-@kernel(*JOINT_LAWS, *JOINT_LAWS, int64, float64, writes(float64))
-def joint_similarities(
-    ptr_a: NDArray[np.int64],
-    atom_a: NDArray[np.float64],
-    mass_a: NDArray[np.float64],
-    ptr_b: NDArray[np.int64],
-    atom_b: NDArray[np.float64],
-    mass_b: NDArray[np.float64],
-    kind: int,
-    parameter: float,
-    out: NDArray[np.float64],
-) -> None:
+@kernel(JOINT_LAWS, JOINT_LAWS, int64, float64, writes(float64))
+def joint_similarities(first: Any, second: Any, kind: int, parameter: float, out: NDArray[np.float64]) -> None:
     """E k(X, Y) - k(0) law by law, for independent X of the first laws and Y of the second."""
+    ptr_a, atom_a, mass_a = first
+    ptr_b, atom_b, mass_b = second
     for n in range(len(out)):
         total = 0.0
         for i in range(ptr_a[n], ptr_a[n + 1]):
@@ -91,17 +84,16 @@ def _pull(
     return weight
 
 
-@kernel(reads(float64, 3), *JOINT_LAWS, int64, float64, writes(float64, 3))
+@kernel(reads(float64, 3), JOINT_LAWS, int64, float64, writes(float64, 3))
 def joint_gradients(
     particles: NDArray[np.float64],
-    ptr: NDArray[np.int64],
-    atom: NDArray[np.float64],
-    mass: NDArray[np.float64],
+    laws: Any,
     kind: int,
     parameter: float,
     out: NDArray[np.float64],
 ) -> None:
     """The derivatives of MMD^2 by each particle."""
+    ptr, atom, mass = laws
     n_laws, m, d = particles.shape
     step = np.empty(d)
     for n in range(n_laws):
@@ -112,11 +104,9 @@ def joint_gradients(
                 out[n, i, c] = -4.0 / m * step[c]
 
 
-@kernel(*JOINT_LAWS, int64, float64, reads(float64), int64, writes(float64, 3))
+@kernel(JOINT_LAWS, int64, float64, reads(float64), int64, writes(float64, 3))
 def fit_particles(
-    ptr: NDArray[np.int64],
-    atom: NDArray[np.float64],
-    mass: NDArray[np.float64],
+    laws: Any,
     kind: int,
     parameter: float,
     softening: NDArray[np.float64],
@@ -124,6 +114,7 @@ def fit_particles(
     particles: NDArray[np.float64],
 ) -> None:
     """Convex-concave steps, in place: all particles of a law at once, each to its weighted mean plus the push."""
+    ptr, atom, mass = laws
     n_laws, m, d = particles.shape
     step, moved = np.empty(d), np.empty((m, d))
     for n in range(n_laws):
@@ -139,7 +130,7 @@ def fit_particles(
 
 @kernel(
     *(int64, int64, float64, float64, float64, int64, float64),
-    *(reads(int64), reads(int64), reads(float64, 2), reads(float64), writes(float64, 3)),
+    *(reads(int64), reads(int64), reads(float64, 2), reads(float64), writes(uint8), writes(float64, 3)),
 )
 def learn_particles(
     seed: int,
@@ -153,15 +144,21 @@ def learn_particles(
     source: NDArray[np.int64],
     reward: NDArray[np.float64],
     cumulative: NDArray[np.float64],
+    cancel: NDArray[np.uint8],
     particles: NDArray[np.float64],
-) -> None:
-    """Steps down the gradient of MMD^2 m / 4 to a sampled target, in place: one transition per state and step."""
+) -> int:
+    """Steps down the gradient of MMD^2 m / 4 to a sampled target, in place: one transition per state and step.
+
+    Returns the steps made, fewer where `cancel`, (1,), is not 0.
+    """
     n_states, m, d = particles.shape
     key = stream_key(seed, 0, _DRAWS)
     step, moved = np.empty(d), np.empty((m, d))
     target, share = np.empty((m, d)), np.full(m, 1.0 / m)
     alone = np.ones(1)
     for n in range(steps):
+        if cancel[0] != 0:
+            return n
         rate = step_size / (1.0 + n / decay)
         for s in range(n_states):
             u = uniform(bits(key, n, s))
@@ -180,3 +177,4 @@ def learn_particles(
                 for c in range(d):
                     moved[i, c] = particles[s, i, c] + rate * step[c]
             particles[s, :, :] = moved
+    return steps

@@ -86,6 +86,11 @@ class JointLaws:
         return JointLaws.from_arrays(np.atleast_2d(np.asarray(values, dtype=np.float64))[:, None])
 
     @property
+    def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+        """ptr, atom and mass, as kernels take them."""
+        return self.ptr, self.atom, self.mass
+
+    @property
     def n_laws(self) -> int:
         return len(self.ptr) - 1
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from rlbook.errors import ParameterError
 from rlbook.tabular.distributional.joint_kernels import joint_similarities
+from rlbook.tabular.distributional.metrics import check_kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,12 +33,12 @@ def joint_mmd(first: JointLaws, second: JointLaws, kernel: DiscrepancyKernel) ->
     In units of return^(beta / 2) for the energy kernel, else without a unit; |x - y| is Euclidean. Rounding leaves
     about 1e-8 of the largest distance where laws are the same.
     """
+    check_kernel(kernel)
     _check_alike(first, second)
     sums = []
     for one, other in ((first, first), (second, second), (first, second)):
         found = np.empty(first.n_laws)
-        arrays = (one.ptr, one.atom, one.mass, other.ptr, other.atom, other.mass)
-        joint_similarities(*arrays, kernel.kind, kernel.parameter, found)
+        joint_similarities(one.arrays, other.arrays, kernel.kind, kernel.parameter, found)
         sums.append(found)
     return np.sqrt(np.maximum(sums[0] + sums[1] - 2.0 * sums[2], 0.0))
 

@@ -17,6 +17,7 @@ which never raises MMD. For the energy kernel these are the support points of Ma
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,11 @@ from rlbook.keyed_random import keyed_normals
 from rlbook.tabular.distributional.joint_kernels import fit_particles, joint_gradients, learn_particles
 from rlbook.tabular.distributional.joint_laws import JointLaws, backed_up
 from rlbook.tabular.distributional.joint_returns import row_levels
-from rlbook.tabular.distributional.metrics import DiscrepancyKernel, EnergyKernel, MultiquadricKernel
+from rlbook.tabular.distributional.metrics import DiscrepancyKernel, EnergyKernel, MultiquadricKernel, check_kernel
+from rlbook.tabular.distributional.repeated_sweeps import repeated_sweeps
+from rlbook.tabular.learning.whole_numbers import require_whole
+from rlbook.tabular.solution import Reason
+from rlbook.tabular.stopping import cancel_flag
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -38,15 +43,17 @@ _SOFTENING = 1e-3  # of a law's deviation: nearer than that, an atom pulls like 
 _JITTER = 1e-2  # of a law's deviation: by how much particles that lie on one another are moved apart
 _JITTER_PURPOSE = 85
 _ENERGY = EnergyKernel(1.0)
+_MOST, _LARGEST_SEED = 2**40, 2**63 - 1
 
 
 @dataclass(frozen=True, eq=False)
 class JointParticles:
     """particles: float64 (S, m, d), in units of return, read-only. changes: the largest move of a particle in each
-    sweep, (sweeps,), in units of return."""
+    sweep, (sweeps,), in units of return. reason: why sweeps ended."""
 
     particles: NDArray[np.float64]
     changes: NDArray[np.float64]
+    reason: Reason
 
     @property
     def laws(self) -> JointLaws:
@@ -56,10 +63,11 @@ class JointParticles:
 
 def mmd_gradient(particles: ArrayLike, laws: JointLaws, kernel: DiscrepancyKernel) -> NDArray[np.float64]:
     """The derivative of MMD^2 between particles (n, m, d), equally likely, and n laws by each particle, (n, m, d)."""
+    check_kernel(kernel)
     given = _checked(particles, laws)
     out = np.empty(given.shape)
     given.setflags(write=False)
-    joint_gradients(given, laws.ptr, laws.atom, laws.mass, kernel.kind, kernel.parameter, out)
+    joint_gradients(given, laws.arrays, kernel.kind, kernel.parameter, out)
     return out
 
 
@@ -83,12 +91,13 @@ def fitted_particles(
             f"kernel is {kernel!r}; the procedure needs an energy kernel with beta >= 1 or a multiquadric, so use "
             "learned_joint_particles for others"
         )
-    if iterations < 0 or not softening >= 0:
-        raise ParameterError(f"iterations is {iterations} and softening {softening}; give numbers of 0 or more")
+    require_whole("iterations", iterations, 0, _MOST)
+    if not 0 <= softening < math.inf:
+        raise ParameterError(f"softening is {softening!r}; give a finite number, 0 or more")
     moved = _checked(start, laws)
     room = np.square(softening * _deviations(laws))
     room.setflags(write=False)
-    fit_particles(laws.ptr, laws.atom, laws.mass, kernel.kind, kernel.parameter, room, iterations, moved)
+    fit_particles(laws.arrays, kernel.kind, kernel.parameter, room, iterations, moved)
     return moved
 
 
@@ -97,8 +106,8 @@ def spread_particles(laws: JointLaws, m: int, *, seed: int = 0) -> NDArray[np.fl
 
     Atoms are taken in lexicographic order: every particle stands for a share 1 / m of the mass.
     """
-    if m < 1:
-        raise ParameterError(f"m is {m}; give at least one particle")
+    require_whole("m", m, 1, _MOST)
+    require_whole("seed", seed, 0, _LARGEST_SEED)
     found = np.empty((laws.n_laws, m, laws.n_sources))
     for i in range(laws.n_laws):
         atoms, masses = laws.law(i)
@@ -123,27 +132,25 @@ def joint_particle_laws(
     """Projected dynamic programming: back the laws of m particles per state up, and fit particles to the result.
 
     A state starts from atoms of its target while it has fewer than m distinct ones or after its first backup, then from
-    where its particles were. Ends after `sweeps`, once no particle moves by more than `tolerance`, in units of return,
-    or once `cancel`, uint8 (1,), is not 0.
+    where its particles were. sweeps, tolerance (on the move of a particle, in units of return), cancel: as in
+    `return_laws`.
     """
-    if sweeps < 1:
-        raise ParameterError(f"sweeps is {sweeps}; give at least 1")
     rows, discount = world.policy_rows(policy), world.mdp.discount
     target = backed_up(rows, JointLaws.point_masses(np.zeros((world.n_states, world.n_sources))), discount)
     particles = spread_particles(target, m, seed=seed)
     small = target.sizes < m
-    changes: list[float] = []
-    while len(changes) < sweeps and (cancel is None or not cancel[0]):
+
+    def sweep() -> float:
+        nonlocal particles, small
         target = backed_up(rows, JointLaws.from_arrays(particles), discount)
         begin = np.where(small[:, None, None], spread_particles(target, m, seed=seed), particles)
         small = target.sizes < m
-        after = fitted_particles(target, begin, kernel, iterations=iterations)
-        changes.append(float(np.abs(after - particles).max()))
-        particles = after
-        if changes[-1] <= tolerance:
-            break
+        before, particles = particles, fitted_particles(target, begin, kernel, iterations=iterations)
+        return float(np.abs(particles - before).max())
+
+    changes, reason = repeated_sweeps(sweep, lambda moved: moved, sweeps=sweeps, tolerance=tolerance, cancel=cancel)
     particles.setflags(write=False)
-    return JointParticles(particles, np.array(changes))
+    return JointParticles(particles, changes, reason)
 
 
 def learned_joint_particles(
@@ -156,6 +163,7 @@ def learned_joint_particles(
     step_size: float = 0.5,
     decay: float = 200.0,
     seed: int = 0,
+    cancel: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.float64]:
     """The sampled version, which needs no model: in each step one transition is drawn from every state, and its
     particles take a step down the gradient of MMD^2 to the law of r + discount X', X' even over the next particles.
@@ -163,10 +171,15 @@ def learned_joint_particles(
     The gradient is linear in the target, so its mean over transitions is that of the whole backup. Step n moves a
     particle by step_size / (1 + n / decay) times m / 4 times the gradient; step_size is in units of return with the
     energy kernel of beta = 1. Returns (S, m, d), a function of the seed; particles start as normal draws of deviation
-    0.01. Raises ParameterError for numbers out of range.
+    0.01. cancel: uint8 (1,), looked at before each step; what was reached is returned. Raises ParameterError for
+    numbers out of range.
     """
-    if m < 1 or steps < 0 or not step_size > 0 or not decay > 0:
-        raise ParameterError(f"m, steps, step_size, decay are {m}, {steps}, {step_size}, {decay}; all must be positive")
+    check_kernel(kernel)
+    for name, count, least, most in (("m", m, 1, _MOST), ("steps", steps, 0, _MOST), ("seed", seed, 0, _LARGEST_SEED)):
+        require_whole(name, count, least, most)
+    for name, number in (("step_size", step_size), ("decay", decay)):
+        if not 0 < number < math.inf:
+            raise ParameterError(f"{name} is {number!r}; give a finite number above 0")
     rows = world.policy_rows(policy)
     level = row_levels(rows)
     level.setflags(write=False)
@@ -174,7 +187,7 @@ def learned_joint_particles(
     particles = _JITTER * keyed_normals(seed, int(np.prod(shape)), purpose=_JITTER_PURPOSE).reshape(shape)
     learn_particles(
         *(seed, steps, float(step_size), float(decay), world.mdp.discount, kernel.kind, kernel.parameter),
-        *(rows.entry_ptr, rows.source, rows.reward, level, particles),
+        *(rows.entry_ptr, rows.source, rows.reward, level, cancel_flag(cancel), particles),
     )
     return particles
 

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rlbook.errors import ParameterError
 from rlbook.keyed_random import MOST_DRAWS, keyed_uniforms
+from rlbook.tabular.distributional.backup import carried
 from rlbook.tabular.distributional.exact_iteration import absolute_returns
 from rlbook.tabular.distributional.joint_laws import JointLaws, backed_up
+from rlbook.tabular.distributional.repeated_sweeps import repeated_sweeps
+from rlbook.tabular.learning.whole_numbers import require_whole
+from rlbook.tabular.solution import Reason
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -23,11 +26,12 @@ _DRAWS = 84  # the purpose of transition draws
 @dataclass(frozen=True, eq=False)
 class JointReturnLaws:
     """laws: one joint law per state. error_bounds: W_1 to the true laws, (S,), in units of return, at most, to
-    rounding. sweeps: backups made."""
+    rounding. sweeps: backups made. reason: why they ended."""
 
     laws: JointLaws
     error_bounds: NDArray[np.float64]
     sweeps: int
+    reason: Reason
 
 
 def joint_return_laws(
@@ -41,25 +45,25 @@ def joint_return_laws(
 ) -> JointReturnLaws:
     """Repeat exact backups from the point mass at 0, merging atoms where a law gets more than `most_atoms`.
 
-    Ends after `sweeps`, once what is left of the return is worth at most `tolerance` of W_1, or once `cancel`, uint8
-    (1,), is not 0. The bound has two parts: the discounted length of all rewards yet to come, and the merging costs, of
-    which a backup carries the discounted mean of the next states. Raises MDPError at discount 1 where episodes need not
-    end, ParameterError for numbers out of range.
+    tolerance: on what is left of the return, in W_1; sweeps and cancel as in `return_laws`. The bound has two parts:
+    the discounted length of all rewards yet to come, and the merging costs, of which a backup carries the discounted
+    mean of the next states. Raises MDPError at discount 1 where episodes need not end, ParameterError for numbers out
+    of range.
     """
-    if sweeps < 1 or not tolerance >= 0:
-        raise ParameterError(f"sweeps is {sweeps} and tolerance {tolerance}; give at least 1, and 0 or more")
-    rows = world.policy_rows(policy)
-    discount = world.mdp.discount
+    rows, discount = world.policy_rows(policy), world.mdp.discount
     left = absolute_returns(world.length_mdp(), policy)
     merged = np.zeros(world.n_states)
     laws = JointLaws.point_masses(np.zeros((world.n_states, world.n_sources)))
-    made = 0
-    while made < sweeps and left.max() > tolerance and (cancel is None or not cancel[0]):
+
+    def sweep() -> float:
+        nonlocal laws, left, merged
         laws, cost = backed_up(rows, laws, discount).merged(most_atoms)
-        left = _carried(rows, left, discount)
-        merged = _carried(rows, merged, discount) + cost
-        made += 1
-    return JointReturnLaws(laws, left + merged, made)
+        left = carried(rows, discount, left)
+        merged = carried(rows, discount, merged) + cost
+        return float(left.max())
+
+    ahead, reason = repeated_sweeps(sweep, lambda most: most, sweeps=sweeps, tolerance=tolerance, cancel=cancel)
+    return JointReturnLaws(laws, left + merged, len(ahead), reason)
 
 
 def sampled_joint_returns(
@@ -70,10 +74,14 @@ def sampled_joint_returns(
     No return holds more than `most_steps` rewards. Return i at n is a function of (seed, state, i) alone. Raises
     ParameterError for numbers out of range, MDPError for a policy that is none.
     """
-    limits = {"state": (state, 0, world.n_states - 1), "n": (n, 1, MOST_DRAWS), "most_steps": (most_steps, 1, 2**39)}
+    limits = {
+        "state": (state, 0, world.n_states - 1),
+        "n": (n, 1, MOST_DRAWS),
+        "most_steps": (most_steps, 1, 2**39),
+        "seed": (seed, 0, 2**63 - 1),
+    }
     for name, (value, least, most) in limits.items():
-        if not least <= value <= most:
-            raise ParameterError(f"{name} is {value}; give a whole number from {least} to {most}")
+        require_whole(name, value, least, most)
     rows = world.policy_rows(policy)
     owner = np.repeat(np.arange(world.n_states), np.diff(rows.entry_ptr))
     level = row_levels(rows) + owner
@@ -97,9 +105,3 @@ def row_levels(rows: VectorRows) -> NDArray[np.float64]:
     sums = np.cumsum(rows.weight)
     before = np.concatenate([[0.0], sums])[rows.entry_ptr[:-1]]
     return sums - np.repeat(before, np.diff(rows.entry_ptr))
-
-
-def _carried(rows: VectorRows, bounds: NDArray[np.float64], discount: float) -> NDArray[np.float64]:
-    """discount * sum p e(s') over each row's continuing transitions."""
-    after = np.where(rows.source >= 0, bounds[rows.source], 0.0)
-    return discount * np.add.reduceat(rows.weight * after, rows.entry_ptr[:-1])

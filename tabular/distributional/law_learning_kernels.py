@@ -23,7 +23,7 @@ from numba import njit, types
 from rlbook.kernel import boolean, float64, inline, int64, kernel, reads, uint64
 from rlbook.keyed_random import bits, integer_below, stream_key, uniform
 from rlbook.mdp import owned
-from rlbook.tabular.distributional.categorical_kernels import _add, _spread_evenly, _spread_unevenly
+from rlbook.tabular.distributional.categorical_kernels import add_shares, spread_evenly, spread_unevenly
 from rlbook.tabular.distributional.expectile_kernels import impute_row
 from rlbook.tabular.learning.frame import (
     ENVIRONMENT,
@@ -112,12 +112,12 @@ def _towards_masses(
     if even:
         for j in range(count):
             target[j] = (target[j] - atoms[0]) * inverse_gap[0]
-        _spread_evenly(target, mass, 0, count, float64(m - 1), at, up, down)
+        spread_evenly(target, mass, 0, count, float64(m - 1), at, up, down)
     else:
-        _spread_unevenly(target, mass, 0, count, uint64(0), atoms, inverse_gap, at, up, down)
+        spread_unevenly(target, mass, 0, count, uint64(0), atoms, inverse_gap, at, up, down)
     for j in range(m):
         stays[j], rises[j] = 0.0, 0.0
-    _add(count, at, up, down, stays, rises)
+    add_shares(count, at, up, down, stays, rises)
     for j in range(m):
         share = stays[j] + (rises[j - 1] if j > 0 else 0.0)
         kept[row + j] += alpha * (share - kept[row + j])

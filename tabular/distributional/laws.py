@@ -86,6 +86,11 @@ class DiscreteLaws:
         return DiscreteLaws.from_arrays(np.asarray(values, dtype=np.float64).reshape(-1, 1))
 
     @property
+    def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+        """ptr, atom and mass, as kernels take them."""
+        return self.ptr, self.atom, self.mass
+
+    @property
     def n_laws(self) -> int:
         return len(self.ptr) - 1
 
@@ -135,7 +140,7 @@ class DiscreteLaws:
     def _at_rising(self, wanted: NDArray[np.float64], run: Any) -> NDArray[np.float64]:
         order = np.argsort(wanted, kind="stable")
         rising = np.empty((self.n_laws, len(wanted)))
-        run(self.ptr, self.atom, self.mass, _owned(wanted[order], np.float64), rising)
+        run(*self.arrays, _owned(wanted[order], np.float64).reshape(1, -1), rising)
         found = np.empty_like(rising)
         found[:, order] = rising
         return found
@@ -203,7 +208,7 @@ def mixed(
         _owned(weight, np.float64),
         _owned(offset, np.float64),
         _owned(scale, np.float64),
-        *(laws.ptr, laws.atom, laws.mass),
+        *laws.arrays,
         *(np.empty((2, entries + 1), dtype=np.int64), np.empty((2, room)), np.empty((2, room))),
         *(ptr, atom, mass),
     )

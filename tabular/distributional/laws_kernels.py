@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from numba import njit, types
+
 from rlbook.kernel import float64, inline, int64, kernel, reads, uint64, writes
 
 LAW_TYPES = (reads(int64), reads(float64), reads(float64))  # ptr, atom, mass
+LAWS = types.Tuple(LAW_TYPES)  # the same as one argument, `DiscreteLaws.arrays`
 ZERO = -1  # the source of an entry that is the point mass at 0
-_LEVEL_SLACK = 1e-12
+LEVEL_SLACK = 1e-12  # of a level: a distribution function that falls short by no more has reached it
 
 _ONE = uint64(1)
 
 
 @inline
-def _merge(atom: Any, mass: Any, first: Any, middle: Any, end: Any, to_atom: Any, to_mass: Any) -> None:
+def merge(atom: Any, mass: Any, first: Any, middle: Any, end: Any, to_atom: Any, to_mass: Any) -> None:
     """Merge two neighbouring sorted runs of one buffer into the same places of another; equal atoms stay in order."""
     a, b = uint64(first), uint64(middle)
     middle_u, end_u = uint64(middle), uint64(end)
@@ -28,6 +31,44 @@ def _merge(atom: Any, mass: Any, first: Any, middle: Any, end: Any, to_atom: Any
         else:
             to_atom[at], to_mass[at] = atom[b], mass[b]
             b += _ONE
+
+
+@inline
+def merge_runs(n_runs: Any, runs: Any, atoms: Any, masses: Any) -> int:
+    """Merge sorted runs, of which the r-th starts at runs[0, r], in pairs until one is left; returns its buffer.
+
+    runs: (2, runs + 1); atoms, masses: (2, atoms), buffers that take turns, the first of them filled.
+    """
+    side, filled = 0, runs[0, n_runs]
+    while n_runs > 1:
+        other, half = 1 - side, n_runs // 2
+        for r in range(half):
+            first, middle, end = runs[side, 2 * r], runs[side, 2 * r + 1], runs[side, 2 * r + 2]
+            merge(atoms[side], masses[side], first, middle, end, atoms[other], masses[other])
+            runs[other, r] = first
+        if n_runs % 2 == 1:
+            for at in range(runs[side, n_runs - 1], filled):
+                atoms[other, at], masses[other, at] = atoms[side, at], masses[side, at]
+            runs[other, half] = runs[side, n_runs - 1]
+        n_runs = half + n_runs % 2
+        runs[other, n_runs] = filled
+        side = other
+    return side
+
+
+@njit(nogil=True)  # inlined by LLVM: see `categorical_kernels`
+def pick_quantiles(atom: Any, mass: Any, first: Any, end: Any, total: float, levels: Any, out: Any) -> None:
+    """Write inf{x: F(x) >= u} for rising levels u, of sorted atoms with masses that sum to `total`; the top for 1."""
+    at, last = uint64(first), uint64(end) - _ONE
+    reached = mass[at]
+    for i in range(uint64(len(levels))):
+        wanted = levels[i] * (1.0 - LEVEL_SLACK) * total
+        if levels[i] >= 1.0:
+            at = last
+        while at < last and reached < wanted:
+            at += _ONE
+            reached += mass[at]
+        out[i] = atom[at]
 
 
 @kernel(
@@ -79,28 +120,7 @@ def mix_moved_laws(
                 total += share
                 filled += _ONE
         runs[0, n_runs] = filled
-        side = 0
-        while n_runs > 1:
-            other = 1 - side
-            half = n_runs // 2
-            for r in range(half):
-                _merge(
-                    atoms[side],
-                    masses[side],
-                    runs[side, 2 * r],
-                    runs[side, 2 * r + 1],
-                    runs[side, 2 * r + 2],
-                    atoms[other],
-                    masses[other],
-                )
-                runs[other, r] = runs[side, 2 * r]
-            if n_runs % 2 == 1:
-                for at in range(runs[side, n_runs - 1], filled):
-                    atoms[other, at], masses[other, at] = atoms[side, at], masses[side, at]
-                runs[other, half] = runs[side, n_runs - 1]
-            n_runs = half + n_runs % 2
-            runs[other, n_runs] = filled
-            side = other
+        side = merge_runs(n_runs, runs, atoms, masses)
         to = out_ptr[j]
         for at in range(filled):
             share = masses[side, at] / total
@@ -112,30 +132,22 @@ def mix_moved_laws(
         out_ptr[j + 1] = to
 
 
-@kernel(*LAW_TYPES, reads(float64), writes(float64, 2))
+@kernel(*LAW_TYPES, reads(float64, 2), writes(float64, 2))
 def lower_quantiles(ptr: Any, atom: Any, mass: Any, levels: Any, out: Any) -> None:
-    """Write inf{x: F(x) >= u} for each law and level u (rising), (n, levels); the top atom from u = 1 on."""
+    """Write the lower quantiles of each law at rising levels: its own, (n, levels), or those of all, (1, levels)."""
+    shared = len(levels) == 1
     for j in range(len(ptr) - 1):
-        at, last = ptr[j], ptr[j + 1] - 1
-        reached = mass[at]
-        for i in range(len(levels)):
-            wanted = levels[i] * (1.0 - _LEVEL_SLACK)
-            if levels[i] >= 1.0:
-                at = last
-            while at < last and reached < wanted:
-                at += 1
-                reached += mass[at]
-            out[j, i] = atom[at]
+        pick_quantiles(atom, mass, ptr[j], ptr[j + 1], 1.0, levels[0 if shared else j], out[j])
 
 
-@kernel(*LAW_TYPES, reads(float64), writes(float64, 2))
+@kernel(*LAW_TYPES, reads(float64, 2), writes(float64, 2))
 def distribution_function(ptr: Any, atom: Any, mass: Any, points: Any, out: Any) -> None:
-    """Write F(x) = P(X <= x) for each law and point x (rising), (n, points); 1 from the top atom on."""
+    """Write F(x) = P(X <= x) for each law and point x, rising, (1, points); 1 from the top atom on."""
     for j in range(len(ptr) - 1):
         at, end = ptr[j], ptr[j + 1]
         reached = 0.0
-        for i in range(len(points)):
-            while at < end and atom[at] <= points[i]:
+        for i in range(points.shape[1]):
+            while at < end and atom[at] <= points[0, i]:
                 reached += mass[at]
                 at += 1
             out[j, i] = 1.0 if at == end else min(reached, 1.0)

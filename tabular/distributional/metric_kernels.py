@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rlbook.kernel import float64, inline, int64, kernel, reads, writes
+from rlbook.kernel import boolean, float64, inline, int64, kernel, writes
+from rlbook.tabular.distributional.laws_kernels import LAWS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Levels of two distribution functions that differ by less are one level: the sums behind them were rounded.
 LEVEL_TOLERANCE = 2.0**-44
-
-LAWS = (reads(int64), reads(float64), reads(float64))
 
 
 @inline
@@ -52,27 +51,6 @@ def _coupled(atom_a: Any, mass_a: Any, atom_b: Any, mass_b: Any, p: Any, largest
     return found
 
 
-@kernel(*LAWS, *LAWS, float64, writes(float64))
-def wasserstein_distances(
-    ptr_a: NDArray[np.int64],
-    atom_a: NDArray[np.float64],
-    mass_a: NDArray[np.float64],
-    ptr_b: NDArray[np.int64],
-    atom_b: NDArray[np.float64],
-    mass_b: NDArray[np.float64],
-    p: float,
-    out: NDArray[np.float64],
-) -> None:
-    """Distances of order p > 1, inf included: the optimal coupling on the line is that of equal quantile levels."""
-    for n in range(len(out)):
-        x, f = atom_a[ptr_a[n] : ptr_a[n + 1]], mass_a[ptr_a[n] : ptr_a[n + 1]]
-        y, g = atom_b[ptr_b[n] : ptr_b[n + 1]], mass_b[ptr_b[n] : ptr_b[n + 1]]
-        largest = _coupled(x, f, y, g, p, 0.0)
-        out[n] = largest
-        if p < np.inf and largest > 0.0:
-            out[n] = largest * _coupled(x, f, y, g, p, largest) ** (1.0 / p)
-
-
 @inline
 def _between(atom_a: Any, mass_a: Any, atom_b: Any, mass_b: Any, p: Any, largest: Any) -> Any:
     """The integral of |(F - G) / largest|^p; with largest = 0 the supremum of |F - G|."""
@@ -95,54 +73,56 @@ def _between(atom_a: Any, mass_a: Any, atom_b: Any, mass_b: Any, p: Any, largest
     return found
 
 
-@kernel(*LAWS, *LAWS, float64, writes(float64))
-def lp_distances(
-    ptr_a: NDArray[np.int64],
-    atom_a: NDArray[np.float64],
-    mass_a: NDArray[np.float64],
-    ptr_b: NDArray[np.int64],
-    atom_b: NDArray[np.float64],
-    mass_b: NDArray[np.float64],
-    p: float,
-    out: NDArray[np.float64],
-) -> None:
-    """L^p distances, p >= 1, inf included, between distribution functions, which are constant between atoms."""
+@inline
+def _apart(coupled: Any, atom_a: Any, mass_a: Any, atom_b: Any, mass_b: Any, p: Any, largest: Any) -> Any:
+    if coupled:
+        return _coupled(atom_a, mass_a, atom_b, mass_b, p, largest)
+    return _between(atom_a, mass_a, atom_b, mass_b, p, largest)
+
+
+@kernel(LAWS, LAWS, float64, boolean, writes(float64))
+def distances(first: Any, second: Any, p: float, coupled: bool, out: NDArray[np.float64]) -> None:
+    """Distances of order p >= 1, inf included: L^p between distribution functions, or, where `coupled`, W_p for p > 1.
+
+    On the line the optimal coupling is that of equal quantile levels. Powers are taken of shares of the largest.
+    """
+    ptr_a, atom_a, mass_a = first
+    ptr_b, atom_b, mass_b = second
     for n in range(len(out)):
         x, f = atom_a[ptr_a[n] : ptr_a[n + 1]], mass_a[ptr_a[n] : ptr_a[n + 1]]
         y, g = atom_b[ptr_b[n] : ptr_b[n + 1]], mass_b[ptr_b[n] : ptr_b[n + 1]]
-        largest = _between(x, f, y, g, p, 0.0)
+        largest = _apart(coupled, x, f, y, g, p, 0.0)
         out[n] = largest
         if p < np.inf and largest > 0.0:
-            out[n] = largest * _between(x, f, y, g, p, largest) ** (1.0 / p)
+            out[n] = largest * _apart(coupled, x, f, y, g, p, largest) ** (1.0 / p)
 
 
-@kernel(*LAWS, *LAWS, writes(float64), writes(float64))
-def mass_distances(
-    ptr_a: NDArray[np.int64],
-    atom_a: NDArray[np.float64],
-    mass_a: NDArray[np.float64],
-    ptr_b: NDArray[np.int64],
-    atom_b: NDArray[np.float64],
-    mass_b: NDArray[np.float64],
-    variation: NDArray[np.float64],
-    divergence: NDArray[np.float64],
-) -> None:
-    """Total variation, and the Kullback-Leibler divergence of a from b, of masses on equal atoms."""
+@inline
+def next_side(atom_a: Any, i: Any, end_a: Any, atom_b: Any, j: Any, end_b: Any) -> Any:
+    """Where the next atom of two sorted lists stands: -1 for the first alone, 1 for the second alone, 0 for both."""
+    if j == end_b or (i < end_a and atom_a[i] < atom_b[j]):
+        return -1
+    return 1 if i == end_a or atom_b[j] < atom_a[i] else 0
+
+
+@kernel(LAWS, LAWS, writes(float64), writes(float64))
+def mass_distances(first: Any, second: Any, variation: NDArray[np.float64], divergence: NDArray[np.float64]) -> None:
+    """Total variation, and the Kullback-Leibler divergence of the first from the second, of masses on equal atoms."""
+    ptr_a, atom_a, mass_a = first
+    ptr_b, atom_b, mass_b = second
     for n in range(len(variation)):
         i, j, end_a, end_b = ptr_a[n], ptr_b[n], ptr_a[n + 1], ptr_b[n + 1]
         apart, nats = 0.0, 0.0
         while i < end_a or j < end_b:
-            if j == end_b or (i < end_a and atom_a[i] < atom_b[j]):
-                apart += mass_a[i]
+            side = next_side(atom_a, i, end_a, atom_b, j, end_b)
+            p = mass_a[i] if side <= 0 else 0.0
+            q = mass_b[j] if side >= 0 else 0.0
+            apart += abs(p - q)
+            if side < 0:
                 nats = np.inf
-                i += 1
-            elif i == end_a or atom_b[j] < atom_a[i]:
-                apart += mass_b[j]
-                j += 1
-            else:
-                apart += abs(mass_a[i] - mass_b[j])
-                nats += mass_a[i] * np.log(mass_a[i] / mass_b[j])
-                i += 1
-                j += 1
+            elif side == 0:
+                nats += p * np.log(p / q)
+            i += int64(side <= 0)
+            j += int64(side >= 0)
         variation[n] = 0.5 * apart
         divergence[n] = max(nats, 0.0)

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from rlbook.errors import ParameterError
-from rlbook.tabular.distributional.metric_kernels import lp_distances, mass_distances, wasserstein_distances
+from rlbook.tabular.distributional.metric_kernels import distances, mass_distances
 from rlbook.tabular.distributional.mmd_kernels import ENERGY, GAUSSIAN, LAPLACE, MULTIQUADRIC, squared_discrepancies
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def wasserstein(first: DiscreteLaws, second: DiscreteLaws, p: float = 1.0) -> ND
     if p == 1:
         return lp_cdf(first, second, 1.0)
     out = _room(first, second)
-    wasserstein_distances(*_arrays(first), *_arrays(second), float(p), out)
+    distances(first.arrays, second.arrays, float(p), True, out)
     return out
 
 
@@ -53,7 +53,7 @@ def lp_cdf(first: DiscreteLaws, second: DiscreteLaws, p: float = 2.0) -> NDArray
     """L^p distances between distribution functions, (n,), in units of return^(1/p); p in [1, inf]."""
     _check_order(p)
     out = _room(first, second)
-    lp_distances(*_arrays(first), *_arrays(second), float(p), out)
+    distances(first.arrays, second.arrays, float(p), False, out)
     return out
 
 
@@ -73,7 +73,7 @@ def total_variation(first: DiscreteLaws, second: DiscreteLaws) -> NDArray[np.flo
     Atoms are the same only where they are equal to the last bit.
     """
     out = _room(first, second)
-    mass_distances(*_arrays(first), *_arrays(second), out, np.empty_like(out))
+    mass_distances(first.arrays, second.arrays, out, np.empty_like(out))
     return out
 
 
@@ -84,7 +84,7 @@ def kullback_leibler(first: DiscreteLaws, second: DiscreteLaws) -> NDArray[np.fl
     symmetric, nor does it keep the triangle inequality.
     """
     out = _room(first, second)
-    mass_distances(*_arrays(first), *_arrays(second), np.empty_like(out), out)
+    mass_distances(first.arrays, second.arrays, np.empty_like(out), out)
     return out
 
 
@@ -151,15 +151,21 @@ def mmd(first: DiscreteLaws, second: DiscreteLaws, kernel: DiscrepancyKernel) ->
     atoms, but for the energy kernel with beta = 1. Rounding leaves about 1e-8 of the largest distance where laws are
     nearly, but not quite, the same.
     """
+    check_kernel(kernel)
     if kernel.kind == ENERGY and kernel.parameter == 1.0:
         return math.sqrt(2.0) * cramer(first, second)
     out = _room(first, second)
-    squared_discrepancies(*_arrays(first), *_arrays(second), kernel.kind, kernel.parameter, out)
+    squared_discrepancies(first.arrays, second.arrays, kernel.kind, kernel.parameter, out)
     return np.sqrt(out)
 
 
-def _arrays(laws: DiscreteLaws) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    return laws.ptr, laws.atom, laws.mass
+def check_kernel(kernel: DiscrepancyKernel) -> None:
+    """Raise ParameterError unless it is a kernel of MMD."""
+    if not isinstance(kernel, DiscrepancyKernel):
+        raise ParameterError(
+            f"kernel is {kernel!r}; give EnergyKernel(1.0), GaussianKernel(1.0), LaplaceKernel(1.0) or "
+            "MultiquadricKernel(1.0)"
+        )
 
 
 def _room(first: DiscreteLaws, second: DiscreteLaws) -> NDArray[np.float64]:

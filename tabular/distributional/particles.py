@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rlbook.errors import ParameterError
 from rlbook.tabular.distributional.quantile import LocationLaws
 from rlbook.tabular.distributional.quantile_kernels import draw_levels
+from rlbook.tabular.learning.whole_numbers import require_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,8 +30,7 @@ class Particles(LocationLaws):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.seed, bool) or not isinstance(self.seed, Integral) or not 0 <= self.seed < 2**63:
-            raise ParameterError(f"seed is {self.seed!r}; give a whole number from 0 to 2^63 - 1")
+        require_whole("seed", self.seed, 0, 2**63 - 1)
 
     def levels_of(self, n: int) -> NDArray[np.float64]:
         levels = np.empty((n, self.m))

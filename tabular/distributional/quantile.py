@@ -21,13 +21,10 @@ import numpy as np
 from rlbook.errors import ParameterError
 from rlbook.mdp import owned
 from rlbook.tabular.distributional.laws import DiscreteLaws
-from rlbook.tabular.distributional.quantile_kernels import (
-    evaluation_sweep_parallel,
-    evaluation_sweep_serial,
-    own_quantiles,
-)
+from rlbook.tabular.distributional.laws_kernels import lower_quantiles
+from rlbook.tabular.distributional.quantile_kernels import evaluation_sweep_parallel, evaluation_sweep_serial
 from rlbook.tabular.distributional.return_range import return_range
-from rlbook.tabular.policy_rows import require_stored
+from rlbook.tabular.distributional.sweep_arguments import flat_view, sweep_arguments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,7 +69,7 @@ class LocationLaws(ABC):
     def project(self, laws: DiscreteLaws) -> NDArray[np.float64]:
         """Lower quantiles of the laws at the levels, (n, m)."""
         out = np.empty((laws.n_laws, self.m))
-        own_quantiles(laws.ptr, laws.atom, laws.mass, self.levels_of(laws.n_laws), out)
+        lower_quantiles(*laws.arrays, self.levels_of(laws.n_laws), out)
         return out
 
     def laws(self, parameters: NDArray[np.float64]) -> DiscreteLaws:
@@ -100,23 +97,15 @@ class LocationLaws(ABC):
         policy_weights: float64 (pairs,), one probability per pair. Rows of `parameters` must rise. Memory: the atoms of
         one state's mixture per thread, four times.
         """
-        require_stored(mdp, "a sweep of return laws")
-        weight = owned(np.ascontiguousarray(policy_weights, dtype=np.float64))
-        table, shape = self.table(parameters), (mdp.n_states, self.m)
-        if table.shape != shape or out.shape != shape or weight.shape != (mdp.n_pairs,):
-            raise ParameterError(
-                f"parameters has shape {table.shape}, out {out.shape} and policy_weights {weight.shape}; "
-                f"give {shape} twice, and ({mdp.n_pairs},)"
-            )
+        table = self.table(parameters)
+        arguments = sweep_arguments(mdp, policy_weights, table, out)
         falls = np.flatnonzero(np.any(table[:, 1:] < table[:, :-1], axis=1))
         if len(falls):
             raise ParameterError(f"parameters[{falls[0]}] does not rise; sort the locations of each law")
         most = int(np.diff(mdp.row_ptr[mdp.state_ptr]).max())
         work = mdp.n_transitions * self.m
         (evaluation_sweep_parallel if work >= _PARALLEL_ATOMS else evaluation_sweep_serial)(
-            *(mdp.state_ptr, mdp.row_ptr, mdp.continuing_end, mdp.next_state, mdp.probability, mdp.expected_reward),
-            *(_NONE if mdp.reward is None else mdp.reward, weight, mdp.discount),
-            *(_read(table), self.levels_of(mdp.n_states), most, out),
+            *(*arguments, flat_view(table).reshape(table.shape), self.levels_of(mdp.n_states), most, out)
         )
 
     def modulus(self, discount: float) -> float:
@@ -137,7 +126,7 @@ class LocationLaws(ABC):
         low, high = return_range(mdp)
         return float(high - low) if mdp.discount < 1 else float("inf")
 
-    def wasserstein_bound(self, mdp: FiniteMDP) -> float:
+    def wasserstein_bound(self, mdp: FiniteMDP, remaining: float = 0.0) -> float:
         """How far the fixed point is from the return laws in Wasserstein-1 distance, for any policy and any state.
 
             W_1 <= missed / (1 - discount),     missed = how far a law on the range of returns is from its projection
@@ -145,13 +134,14 @@ class LocationLaws(ABC):
         since W_1(fixed, true) <= W_1(fixed, T fixed) + W_1(T fixed, T true), of which the first is at most `missed` and
         the second at most discount W_1(fixed, true): the projection need not contract in W_1 (Rowland et al. 2023, *An
         Analysis of Quantile Temporal-Difference Learning*, of which we could not read the text: the argument is ours).
-        What sweeps have left to do, `ReturnLaws.remaining`, comes on top. Never more than the range of all returns, in
-        which both lie; infinite at discount 1.
+        remaining: what sweeps have left to do, `ReturnLaws.remaining`, in Wasserstein-infinity distance, which is never
+        less than W_1; it comes on top. Without it never more than the range of all returns, in which both lie; infinite
+        at discount 1.
         """
         low, high = return_range(mdp)
         if mdp.discount >= 1:
             return float("inf")
-        return float(min(1.0, self.missed_share / (1 - mdp.discount)) * (high - low))
+        return float(min(1.0, self.missed_share / (1 - mdp.discount)) * (high - low) + remaining)
 
     @property
     @abstractmethod
@@ -185,13 +175,3 @@ class Quantiles(LocationLaws):
     def missed_share(self) -> float:
         """1 / (2 m): from each midpoint to the ends of its share of levels, quantiles rise by the range in all."""
         return 1 / (2 * self.m)
-
-
-_NONE = owned(np.empty(0))
-
-
-def _read(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A read-only view for kernels."""
-    view = table.view()
-    view.setflags(write=False)
-    return view

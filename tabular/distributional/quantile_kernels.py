@@ -1,4 +1,4 @@
-"""Kernels of representations by quantiles: lower quantiles of laws, alone and fused with a backup of return laws.
+"""Kernels of representations by quantiles: drawn levels, and lower quantiles fused with a backup of return laws.
 
 A row of m rising locations stands for the law with mass 1 / m at each. A backup moves the rows of the successors and
 mixes them; each moved row is sorted, so they are merged in pairs, and one walk over the result finds all quantiles.
@@ -9,38 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from rlbook.kernel import boolean, float64, inline, int32, int64, kernel, reads, uint64, writes
+from rlbook.kernel import boolean, float64, int64, kernel, reads, uint64, writes
 from rlbook.keyed_random import bits, stream_key, uniform
-from rlbook.tabular.distributional.laws_kernels import _LEVEL_SLACK, LAW_TYPES, _merge
+from rlbook.tabular.distributional.laws_kernels import merge_runs, pick_quantiles
+from rlbook.tabular.distributional.sweep_arguments import SWEEP_TYPES
 
 _BLOCK = 64  # states that one thread takes at a time
 _PARTICLES = 83  # the purpose of the draws of particles
-_ONE = uint64(1)
-
-_helper = njit(nogil=True)  # inlined by LLVM: see `categorical_kernels`
-
-
-@_helper
-def _pick(atom: Any, mass: Any, first: Any, end: Any, total: float, levels: Any, out: Any) -> None:
-    """Write inf{x: F(x) >= u} for rising levels u, of sorted atoms with masses that sum to `total`."""
-    at, last = uint64(first), uint64(end) - _ONE
-    reached = mass[at]
-    for i in range(uint64(len(levels))):
-        wanted = levels[i] * (1.0 - _LEVEL_SLACK) * total
-        while at < last and reached < wanted:
-            at += _ONE
-            reached += mass[at]
-        out[i] = atom[at]
-
-
-@kernel(*LAW_TYPES, reads(float64, 2), writes(float64, 2))
-def own_quantiles(ptr: Any, atom: Any, mass: Any, levels: Any, out: Any) -> None:
-    """Write the lower quantiles of each law at rising levels: its own, (n, m), or those of all, (1, m)."""
-    shared = len(levels) == 1
-    for j in range(len(ptr) - 1):
-        _pick(atom, mass, ptr[j], ptr[j + 1], 1.0, levels[0 if shared else j], out[j])
 
 
 @kernel(int64, boolean, writes(float64, 2))
@@ -56,36 +33,8 @@ def draw_levels(seed: int, stratified: bool, out: Any) -> None:
             out[i].sort()
 
 
-@inline
-def _merge_all(n_runs: Any, runs: Any, atoms: Any, masses: Any) -> int:
-    """Merge sorted runs, of which the r-th starts at runs[0, r], until one is left; returns the buffer it is in."""
-    side, filled = 0, runs[0, n_runs]
-    while n_runs > 1:
-        other, half = 1 - side, n_runs // 2
-        for r in range(half):
-            first, middle, end = runs[side, 2 * r], runs[side, 2 * r + 1], runs[side, 2 * r + 2]
-            _merge(atoms[side], masses[side], first, middle, end, atoms[other], masses[other])
-            runs[other, r] = first
-        if n_runs % 2 == 1:
-            for at in range(runs[side, n_runs - 1], filled):
-                atoms[other, at], masses[other, at] = atoms[side, at], masses[side, at]
-            runs[other, half] = runs[side, n_runs - 1]
-        n_runs = half + n_runs % 2
-        runs[other, n_runs] = filled
-        side = other
-    return side
-
-
 _SWEEP_TYPES = (
-    reads(int64),  # state_ptr
-    reads(int64),  # row_ptr
-    reads(int64),  # continuing_end
-    reads(int32),  # next_state
-    reads(float64),  # probability
-    reads(float64),  # expected_reward
-    reads(float64),  # reward
-    reads(float64),  # weight
-    float64,  # discount
+    *SWEEP_TYPES,
     reads(float64, 2),  # table
     reads(float64, 2),  # levels
     int64,  # most
@@ -141,8 +90,8 @@ def _evaluation_sweep(
                         masses[0, uint64(filled) + j] = share / m
                     filled += m
             runs[0, n_runs] = filled
-            side = _merge_all(n_runs, runs, atoms, masses)
-            _pick(atoms[side], masses[side], 0, filled, total, levels[0 if shared else s], out[s])
+            side = merge_runs(n_runs, runs, atoms, masses)
+            pick_quantiles(atoms[side], masses[side], 0, filled, total, levels[0 if shared else s], out[s])
 
 
 evaluation_sweep_serial = kernel(*_SWEEP_TYPES)(_evaluation_sweep)

@@ -2,7 +2,8 @@
 
 A representation is a value. Dynamic programming asks it for no more than `Representation`; what else it offers is found
 by its methods: one with `FusedEvaluation` or `KnownMeans` builds no laws in between, and a `Contracting` one knows the
-metric in which its projected operator contracts, and with that how far its fixed point is from the truth.
+metric in which its projected operator contracts, and with that how far its fixed point is from the truth;
+`WassersteinBounded` says the same in a metric that all share.
 """
 
 from __future__ import annotations
@@ -83,5 +84,20 @@ class Contracting(Protocol):
         """A proven bound on the distance, in that metric, of the fixed point of any policy from its return laws.
 
         The largest over states and policies; infinite where nothing is proven (rewards outside the support, say).
+        """
+        ...
+
+
+@runtime_checkable
+class WassersteinBounded(Protocol):
+    """A `Contracting` representation that knows how far its fixed point is from the truth in Wasserstein-1 distance.
+
+    Whatever the metric of its contraction: this one bounds the error of means, too, and is the same for all.
+    """
+
+    def wasserstein_bound(self, mdp: FiniteMDP, remaining: float = 0.0) -> float:
+        """A proven bound, in units of return, on W_1 of the return laws of any policy from laws near the fixed point.
+
+        remaining: how near, in the representation's own metric. Infinite where nothing is proven.
         """
         ...

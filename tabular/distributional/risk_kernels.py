@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rlbook.kernel import float64, inline, kernel, writes
-from rlbook.tabular.distributional.metric_kernels import LAWS
+from rlbook.tabular.distributional.laws_kernels import LAW_TYPES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,7 +16,7 @@ _MOST_STEPS = 2000  # of a search that doubles or halves its bracket at worst, o
 _SETTLED = 1e-12  # relative; the value is stationary in what is searched for, so it is settled long before
 
 
-@kernel(*LAWS, writes(float64))
+@kernel(*LAW_TYPES, writes(float64))
 def cumulative_masses(
     ptr: NDArray[np.int64], atom: NDArray[np.float64], mass: NDArray[np.float64], out: NDArray[np.float64]
 ) -> None:
@@ -39,7 +39,7 @@ def _log_moment(t: Any, x: Any, mass: Any) -> Any:
     return np.log1p(less_one) if less_one > -0.5 else np.log(moment)
 
 
-@kernel(*LAWS, float64, writes(float64))
+@kernel(*LAW_TYPES, float64, writes(float64))
 def entropic_risks(
     ptr: NDArray[np.int64],
     atom: NDArray[np.float64],
@@ -54,7 +54,7 @@ def entropic_risks(
         out[n] = worst - _log_moment(aversion, atom[first:end] - worst, mass[first:end]) / aversion
 
 
-@kernel(*LAWS, float64, writes(float64))
+@kernel(*LAW_TYPES, float64, writes(float64))
 def entropic_quantiles(
     ptr: NDArray[np.int64],
     atom: NDArray[np.float64],

@@ -109,7 +109,7 @@ class EntropicRisk:
         if self.aversion == 0:
             return laws.means()
         found = np.empty(laws.n_laws)
-        entropic_risks(laws.ptr, laws.atom, laws.mass, float(self.aversion), found)
+        entropic_risks(*laws.arrays, float(self.aversion), found)
         return found
 
 
@@ -129,7 +129,7 @@ class EntropicValueAtRisk:
         if self.level == 1:
             return laws.means()
         found = np.empty(laws.n_laws)
-        entropic_quantiles(laws.ptr, laws.atom, laws.mass, float(self.level), found)
+        entropic_quantiles(*laws.arrays, float(self.level), found)
         return found
 
 
@@ -209,7 +209,7 @@ class CPW(Distortion):
 def _levels(laws: DiscreteLaws) -> NDArray[np.float64]:
     """The distribution function at each atom, (atoms,), 1 at the last of each law."""
     levels = np.empty_like(laws.mass)
-    cumulative_masses(laws.ptr, laws.atom, laws.mass, levels)
+    cumulative_masses(*laws.arrays, levels)
     return levels
 
 

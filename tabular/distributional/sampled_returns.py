@@ -11,6 +11,7 @@ from numba import prange
 from rlbook.errors import ParameterError
 from rlbook.kernel import float64, int64, kernel, writes
 from rlbook.keyed_random import MOST_DRAWS, bits, stream_key, uniform
+from rlbook.tabular.learning.whole_numbers import require_whole
 from rlbook.tabular.policies import induced_chain
 from rlbook.tabular.sampling_tables import TABLE_TYPES, alias_draw, sampling_tables
 
@@ -71,8 +72,7 @@ def sampled_returns(
         ("seed", seed, 0, 2**63 - 1),
         ("most_steps", most_steps, 1, MOST_DRAWS),
     ):
-        if not least <= value <= most:
-            raise ParameterError(f"{name} is {value!r}; give a whole number from {least} to {most}")
+        require_whole(name, value, least, most)
     out = np.empty(n)
     run = sample_returns_parallel if n >= _PARALLEL_RETURNS else sample_returns_serial
     run(seed, state, most_steps, mdp.discount, *sampling_tables(induced_chain(mdp, policy)).arguments, out)
@@ -84,4 +84,7 @@ def dkw_band(n: int, failure: float) -> float:
 
     The Dvoretzky-Kiefer-Wolfowitz inequality with Massart's constant (1990): sqrt(ln(2 / failure) / (2 n)).
     """
+    require_whole("n", n, 1, 2**63 - 1)
+    if not 0 < failure < 1:
+        raise ParameterError(f"failure is {failure!r}, but it is a chance; give a number between 0 and 1")
     return math.sqrt(math.log(2.0 / failure) / (2 * n))

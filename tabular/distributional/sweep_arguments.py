@@ -9,6 +9,7 @@ import numpy as np
 from rlbook.errors import ParameterError
 from rlbook.kernel import float64, int32, int64, reads
 from rlbook.mdp import owned
+from rlbook.tabular.distributional.laws import MASS_TOLERANCE
 from rlbook.tabular.policy_rows import require_stored
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ def sweep_arguments(
 ) -> tuple[Any, ...]:
     """The arguments of `SWEEP_TYPES` for a sweep from `parameters` (S, k) to `out` (S, k).
 
-    policy_weights: (pairs,), one probability per pair. Raises ParameterError for other shapes, and for an `out` that is
-    no float64 array of its own.
+    policy_weights: (pairs,), one probability per pair, summing to 1 in each state to 1e-9. Raises ParameterError for
+    other weights and shapes, and for an `out` that is no float64 array of its own.
     """
     require_stored(mdp, "a sweep of return laws")
     weight = flat_view(np.asarray(policy_weights, dtype=np.float64))
@@ -48,6 +49,9 @@ def sweep_arguments(
         )
     if out.dtype != np.float64 or not out.flags.c_contiguous or np.may_share_memory(parameters, out):
         raise ParameterError("out is not a float64 array of its own, stored row by row; make it with np.empty_like")
+    totals = np.add.reduceat(weight, mdp.state_ptr[:-1])
+    if not (weight.min() >= 0 and np.abs(totals - 1).max() <= MASS_TOLERANCE):
+        raise ParameterError("policy_weights are no policy; give probabilities that sum to 1 in each state")
     return (
         *(mdp.state_ptr, mdp.row_ptr, mdp.continuing_end, mdp.next_state, mdp.probability, mdp.expected_reward),
         *(_NONE if mdp.reward is None else mdp.reward, weight, mdp.discount),

@@ -11,8 +11,8 @@ import numpy as np
 from rlbook.errors import MDPError, ParameterError
 from rlbook.mdp import FiniteMDP, check_names, owned
 from rlbook.mdp_rows import from_rows
+from rlbook.tabular.distributional.backup import policy_entries
 from rlbook.tabular.distributional.laws_kernels import ZERO
-from rlbook.tabular.policies import as_stochastic
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -129,13 +129,10 @@ class VectorRewardMDP:
     def policy_rows(self, policy: ArrayLike) -> VectorRows:
         """What a backup under a policy reads; policy: as in `as_stochastic`."""
         mdp = self.mdp
-        weighted = mdp.probability * np.repeat(as_stochastic(mdp, policy), np.diff(mdp.row_ptr))
-        kept = weighted > 0
-        entry_ptr = np.concatenate([[0], np.cumsum(kept)])[mdp.row_ptr[mdp.state_ptr]]
-        weight = weighted[kept]
+        entry_ptr, weight, kept = policy_entries(mdp, policy)
         totals = np.add.reduceat(weight, entry_ptr[:-1])
         return VectorRows(
-            owned(entry_ptr),
+            entry_ptr,
             owned(np.where(mdp.terminated, ZERO, mdp.next_state.astype(np.int64))[kept]),
             owned(weight / np.repeat(totals, np.diff(entry_ptr))),
             owned(self.rewards[kept]),

@@ -157,7 +157,10 @@ def test_one_learning_step_goes_down_the_gradient():
         (lambda: fitted_particles(target(0), np.zeros((2, 3, 2)), iterations=-1), "iterations is -1"),
         (lambda: spread_particles(target(0), 0), "m is 0"),
         (lambda: joint_particle_laws(chain(), np.zeros(3, dtype=np.int32), sweeps=0), "sweeps is 0"),
-        (lambda: learned_joint_particles(chain(), np.zeros(3, dtype=np.int32), step_size=0.0), "must be positive"),
+        (
+            lambda: learned_joint_particles(chain(), np.zeros(3, dtype=np.int32), step_size=0.0),
+            "step_size is 0.0; give a finite number above 0",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(run, says):
