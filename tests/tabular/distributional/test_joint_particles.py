@@ -166,3 +166,19 @@ def test_one_learning_step_goes_down_the_gradient():
 def test_what_is_wrong_is_said(run, says):
     with pytest.raises(ParameterError, match=re.escape(says)):
         run()
+
+
+def test_learning_can_be_cancelled():
+    """Prevents a learner that only ends by itself."""
+    world, policy = chain(), np.zeros(3, dtype=np.int32)
+    stopped = learned_joint_particles(world, policy, 4, steps=10**12, seed=3, cancel=np.ones(1, dtype=np.uint8))
+    assert np.array_equal(stopped, learned_joint_particles(world, policy, 4, steps=0, seed=3))
+
+
+def test_dynamic_programming_says_why_it_ended():
+    world, policy = chain(), np.zeros(3, dtype=np.int32)
+    flag = np.ones(1, dtype=np.uint8)
+    for run in (joint_particle_laws, joint_return_laws):
+        assert run(world, policy, cancel=flag).reason == "cancelled"
+        assert run(world, policy).reason == "tolerance"
+    assert joint_particle_laws(world, policy, sweeps=1, tolerance=0.0).reason == "iteration limit"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import t as student_t
 
 from rlbook.mdp_rows import from_transitions
 from rlbook.tabular.distributional import (
@@ -27,6 +28,7 @@ from rlbook.tabular.learning.learner import varied
 from rlbook.tabular.learning.q_learning import QLearning
 from rlbook.tabular.learning.replication import replicate
 from rlbook.tabular.learning.schedules import polynomial
+from rlbook.tabular.sampling_tables import ENDED
 
 from .learned_laws import ALPHA, POLICY, after_one, expected_update, small_world
 
@@ -106,6 +108,30 @@ def test_rewards_without_a_mean():
     assert np.abs(np.median(table[:, 1, [12, 25, 38]], axis=0) - [0.0, 2.0, 4.0]).max() < 0.3
     assert spread(middle)[1] < 0.5 * spread(middle)[0]
     assert spread(plain)[1] > 0.5 * spread(plain)[0]
+
+
+def test_rewards_of_infinite_variance():
+    """Student's t with 1.5 degrees of freedom has a mean and no variance; episodes end at once, so its own quantiles
+    are the fixed point.
+
+    Prevents steps that grow with the reward. TD(0)'s averages come in slowly where a few draws outweigh all others:
+    over seeds their spread stays above that of the learned median, which every draw moves alike.
+    """
+    law, steps, seeds = student_t(1.5), 40_000, range(24)
+    mdp = from_transitions([{0: [(1.0, 0, 0.0, True)]}], 0.9)
+    nowhere, over = np.zeros(steps, dtype=int), np.full(steps, ENDED)
+    walks = [
+        Batch(Transitions(nowhere, law.rvs(steps, random_state=np.random.default_rng([seed, 3])), over), in_order=True)
+        for seed in seeds
+    ]
+    run = {"steps": steps, "checkpoints": 1, "truth": None, "grid": {"experience": walks}}
+    kept = Quantiles(9)
+    found = replicate(mdp, QuantileTD(kept, step_size=polynomial(10.0, 0.8)), [0], keep="laws", **run)
+    table = found["parameters"].values[:, 0, -1, 0]
+    np.testing.assert_allclose(np.median(table, axis=0), law.ppf(kept.levels), atol=0.1)
+    assert np.abs(table[:, 4]).max() < 0.1
+    plain = replicate(mdp, QLearning(step_size=polynomial(1.0, 1.0)), [0], keep="estimates", **run)
+    assert spread(plain["estimates"].values[:, 0, -1, 0]) > 2 * spread(table[:, 4])
 
 
 def test_no_update_is_longer_than_the_step():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import linprog, minimize
+from scipy.optimize import linprog, minimize, minimize_scalar
 from scipy.stats import norm
 
 from rlbook.errors import ParameterError
@@ -82,6 +82,26 @@ def test_entropic_value_at_risk_is_the_least_mean_in_a_ball_of_divergence(level,
             options={"maxiter": 500, "ftol": 1e-12},
         )
         assert found[i] == pytest.approx(dual.fun, abs=2e-4), (i, dual.message)
+
+
+@pytest.mark.parametrize("level", [0.01, 0.2, 0.7, 0.99])
+def test_entropic_value_at_risk_is_the_best_of_all_chernoff_bounds(level, laws):
+    """Against a bounded search over log t of the definition, in forty digits: prevents a root that is no best."""
+    from mpmath import mp, mpf
+
+    found = EntropicValueAtRisk(level).of(laws)
+    with mp.workdps(40):
+        for i in range(2):
+            atom, mass = ([mpf(x) for x in part] for part in laws.law(i))
+
+            def loss(log_t, atom=atom, mass=mass):
+                t = mp.exp(log_t)
+                moment = sum(m * mp.exp(-t * x) for x, m in zip(atom, mass, strict=True))
+                return float(mp.log(moment / mpf(level)) / t)
+
+            best = minimize_scalar(loss, bounds=(-12.0, 12.0), method="bounded", options={"xatol": 1e-9})
+            assert found[i] == pytest.approx(max(-best.fun, float(atom[0])), rel=1e-9, abs=1e-7)
+            assert found[i] >= -best.fun - 1e-12 * abs(best.fun)
 
 
 @pytest.mark.parametrize("level", [0.01, 0.1, 0.5, 0.9])
