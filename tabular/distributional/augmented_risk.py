@@ -27,6 +27,7 @@ from rlbook.mdp import owned
 from rlbook.tabular.distributional.augmented_kernels import augmented_backup, augmented_step, sampled_step
 from rlbook.tabular.distributional.laws import DiscreteLaws
 from rlbook.tabular.distributional.return_range import return_range
+from rlbook.tabular.learning.whole_numbers import require_whole
 from rlbook.tabular.policy_rows import require_stored
 
 if TYPE_CHECKING:
@@ -157,6 +158,9 @@ class AugmentedReturns:
         """
         from rlbook.keyed_random import keyed_uniforms
 
+        require_whole("n", n, 1, 2**40)
+        require_whole("seed", seed, 0, 2**63 - 1)
+        self._check(policy)
         begin = np.searchsorted(np.cumsum(self.mdp.start)[:-1], keyed_uniforms(seed, n), side="right")
         state, place = begin.astype(np.int64), np.zeros(n, dtype=np.int64)
         gained, alive = np.zeros(n), np.ones(n, dtype=np.uint8)
@@ -165,6 +169,15 @@ class AugmentedReturns:
             weight = self.mdp.discount**stage
             sampled_step(rows, self.reward, policy[stage], seed, stage, weight, state, place, gained, alive)
         return gained
+
+    def _check(self, policy: Policy) -> None:
+        """Raise ParameterError unless it has one table of int32 for each decision."""
+        wanted = [(self.mdp.n_states, size) for size in self._sizes[:-1]]
+        if [getattr(table, "shape", None) for table in policy] != wanted:
+            raise ParameterError(
+                f"policy has {len(policy)} tables, or some of another shape; give one for each of {self.horizon} "
+                "decisions, as minimise and memoryless make them"
+            )
 
     def _costs(self, points: NDArray[np.int64]) -> NDArray[np.float64]:
         return np.asarray(-self.step * points, dtype=np.float64)
@@ -180,6 +193,7 @@ class AugmentedReturns:
 
     def _forward(self, policy: Policy) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
         """Chances of states and returns under way, and of returns at which episodes end, stage by stage."""
+        self._check(policy)
         under_way = [np.ascontiguousarray(self.mdp.start[:, None])]
         ended: list[NDArray[np.float64]] = []
         for stage in range(self.horizon):

@@ -169,5 +169,7 @@ def greedy_return_law_backup(
 
 
 def _check_laws(mdp: FiniteMDP, laws: DiscreteLaws) -> None:
+    if not isinstance(laws, DiscreteLaws):
+        raise MDPError(f"laws is {laws!r}; give DiscreteLaws, for example DiscreteLaws.point_masses(values)")
     if laws.n_laws != mdp.n_states:
         raise MDPError(f"laws holds {laws.n_laws} laws; give one for each of {mdp.n_states} states")

@@ -10,6 +10,7 @@ enlarge distances, and the projected evaluation operator contracts with factor s
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -25,9 +26,11 @@ from rlbook.tabular.distributional.categorical_kernels import (
     project_parallel,
     project_serial,
 )
-from rlbook.tabular.distributional.laws import DiscreteLaws
+from rlbook.tabular.distributional.laws import DiscreteLaws, check_discount, check_shares, table_of, two_tables
 from rlbook.tabular.distributional.return_range import return_range
 from rlbook.tabular.distributional.sweep_arguments import flat_view, sweep_arguments
+from rlbook.tabular.learning.learner import as_array
+from rlbook.tabular.learning.whole_numbers import require_whole
 from rlbook.tabular.policies import as_stochastic
 
 if TYPE_CHECKING:
@@ -48,7 +51,7 @@ def categorical_projection(support: ArrayLike, probs: ArrayLike, atoms: ArrayLik
     [atoms[0], atoms[-1]] it goes to the nearest end, and the mean is kept where there is none. Work: k' + k per law.
     Raises ParameterError for shapes that do not fit, weights that are negative, and numbers that are not finite.
     """
-    target = Categorical(np.asarray(atoms, dtype=np.float64))
+    target = Categorical(as_array("atoms", atoms))
     places, mass, shared = laws_to_project(support, probs)
     ptr = np.arange(len(mass) + 1, dtype=np.int64) * mass.shape[1]
     found = target._projected(ptr, places, mass, shared)
@@ -66,7 +69,7 @@ def laws_to_project(support: ArrayLike, probs: ArrayLike) -> tuple[NDArray[np.fl
 
     Raises ParameterError for shapes that do not fit.
     """
-    places, given = np.asarray(support, dtype=np.float64), np.asarray(probs, dtype=np.float64)
+    places, given = as_array("support", support), as_array("probs", probs)
     mass = given.reshape(1, -1) if given.ndim == 1 else given
     shared = places.ndim == 1
     if mass.ndim != 2 or mass.size == 0 or places.shape != (mass.shape[1:] if shared else mass.shape):
@@ -90,7 +93,7 @@ class Categorical:
     metric = "Cramer distance"
 
     def __post_init__(self) -> None:
-        atoms = np.ascontiguousarray(self.atoms, dtype=np.float64)
+        atoms = np.ascontiguousarray(as_array("atoms", self.atoms))
         if atoms.ndim != 1 or len(atoms) < 2:
             raise ParameterError(f"atoms has shape {atoms.shape}; give at least 2 atoms, in one row")
         if not np.all(np.isfinite(atoms)):
@@ -115,13 +118,18 @@ class Categorical:
     @staticmethod
     def uniform(low: float, high: float, k: int) -> Categorical:
         """k evenly spaced atoms from low to high, in units of return."""
-        if not low < high:
-            raise ParameterError(f"low is {low} and high {high}; the first atom must lie below the last")
+        require_whole("k", k, 2, 2**31)
+        if not -math.inf < low < high < math.inf:
+            raise ParameterError(f"low is {low} and high {high}; give finite ends, the first atom below the last")
         return Categorical(np.linspace(low, high, k))
 
     @staticmethod
     def covering(mdp: FiniteMDP, k: int) -> Categorical:
         """k evenly spaced atoms over all returns that any policy can have, `return_range`.
+
+        A projected law may reach farther than the returns of its own state, and what a backup then pushes beyond the
+        ends is cut off: with few atoms means move by that, within `wasserstein_bound`. Atoms from (least reward) /
+        (1 - discount) to (greatest reward) / (1 - discount), 0 among them, keep all means.
 
         Raises ParameterError where returns are unbounded; a single possible return is widened by a half on both sides.
         """
@@ -158,7 +166,8 @@ class Categorical:
 
     def laws(self, parameters: NDArray[np.float64]) -> DiscreteLaws:
         """The laws with masses `parameters`, (n, k), not negative, each row summing to 1 to 1e-9."""
-        masses = self._table(parameters)
+        masses = table_of(parameters, self.n_parameters)
+        check_shares("parameters", masses)
         kept = masses != 0
         ptr = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
         return DiscreteLaws(ptr, np.broadcast_to(self.atoms, masses.shape)[kept], masses[kept])
@@ -169,7 +178,7 @@ class Categorical:
 
     def means(self, parameters: NDArray[np.float64]) -> NDArray[np.float64]:
         """Means of the laws, (n,), in units of return."""
-        return self._table(parameters) @ self.atoms
+        return table_of(parameters, self.n_parameters) @ self.atoms
 
     def evaluation_sweep(
         self,
@@ -181,15 +190,18 @@ class Categorical:
         """Write the projected backup of masses `parameters` (S, k) into `out` (S, k), another array, float64, in rows.
 
         policy_weights: float64 (pairs,), one probability per pair. Memory: a few rows per thread. Where transitions of
-        a pair pay the same and stand side by side, their laws are mixed first and projected once.
+        a pair pay the same and stand side by side, their laws are mixed first and projected once. Raises ParameterError
+        for rows that are no laws, which is seen by what they lead to: `out` is then filled.
         """
-        laws = self._table(parameters)
+        laws = table_of(parameters, self.n_parameters)
         arguments = sweep_arguments(mdp, policy_weights, laws, out)
         work = mdp.n_transitions * len(self.atoms)
         ahead = max(1, 16 * mdp.n_pairs // mdp.n_transitions)
-        (evaluation_sweep_parallel if work >= _PARALLEL_ATOMS else evaluation_sweep_serial)(
+        bad = (evaluation_sweep_parallel if work >= _PARALLEL_ATOMS else evaluation_sweep_serial)(
             *(*arguments, flat_view(laws), self.atoms, self.inverse_gaps, self.even, ahead, out)
         )
+        if bad:
+            check_shares("parameters", laws)
 
     def optimality_sweep(
         self, mdp: FiniteMDP, parameters: NDArray[np.float64], out: NDArray[np.float64]
@@ -201,11 +213,12 @@ class Categorical:
 
     def modulus(self, discount: float) -> float:
         """sqrt(discount): the factor of the projected evaluation operator (Rowland et al. 2018, proposition 2)."""
-        return float(np.sqrt(discount))
+        return math.sqrt(check_discount(discount))
 
     def distance(self, first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
         """Cramer distances between laws with these masses, (n, k) each: (n,), in square roots of units of return."""
-        apart = np.cumsum(self._table(first) - self._table(second), axis=1)[:, :-1]
+        one, other = two_tables(first, second, self.n_parameters)
+        apart = np.cumsum(one - other, axis=1)[:, :-1]
         return np.sqrt(np.square(apart) @ np.diff(self.atoms))
 
     def error_bound(self, mdp: FiniteMDP) -> float:
@@ -248,9 +261,3 @@ class Categorical:
         run = project_parallel if mass.size >= _PARALLEL_ATOMS else project_serial
         run(flat_view(ptr), flat_view(places), flat_view(mass), shared, self.atoms, self.inverse_gaps, self.even, out)
         return out
-
-    def _table(self, parameters: NDArray[np.float64]) -> NDArray[np.float64]:
-        table = np.ascontiguousarray(parameters, dtype=np.float64)
-        if table.ndim != 2 or table.shape[1] != len(self.atoms):
-            raise ParameterError(f"parameters has shape {table.shape}; give (laws, {len(self.atoms)})")
-        return table

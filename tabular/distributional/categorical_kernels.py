@@ -27,11 +27,12 @@ from rlbook.tabular.distributional.sweep_arguments import SWEEP_TYPES
 _BLOCK = 64  # laws that one thread takes at a time
 _PIECE = 64  # atoms of a law that are placed at a time
 _ROWS = 16  # rows of successors that are asked for beforehand
+_MASS_TOLERANCE = 2e-9  # twice that of laws, as sums are rounded, too
 _LINES = 8  # cache lines of a row; beyond them the hardware has seen the pattern
 
 # Inlined by LLVM. Inlined by Numba (`rlbook.kernel.inline`), the references to a helper's arrays were counted for each
 # law, and a projection took half as long again.
-_helper = njit(nogil=True)
+_helper = njit(nogil=True, error_model="numpy")
 
 _ONE, _FOUR, _LINE = uint64(1), uint64(4), uint64(8)
 
@@ -222,15 +223,17 @@ def _evaluation_sweep(
     even: bool,
     ahead: int,
     out: Any,
-) -> None:
+) -> int:
     """Write the projected backup of `laws`, (S * k,), into `out`, (S, k), under the policy `weight`, (pairs,).
 
     Neighbouring transitions of a pair that pay the same are mixed first and projected together. reward: (transitions,),
     or (0,) where each transition of a pair pays `expected_reward`. ahead: how many pairs beforehand rows are asked for.
+    Returns how many rows of `out` are no laws, which only laws make that are none themselves.
     """
     states, size = len(state_ptr) - 1, len(atoms)
     varies, k, top = len(reward) > 0, uint64(size), float64(size - 1)
     low, per_step = atoms[0], inverse_gap[0]
+    bad = 0
     for block in prange((states + _BLOCK - 1) // _BLOCK):
         stays, rises, mixed = np.empty(size), np.empty(size), np.empty(size)
         t, up, down, at = np.empty(size), np.empty(size), np.empty(size), np.empty(size, np.int64)
@@ -284,6 +287,14 @@ def _evaluation_sweep(
             out[s, 0] = stays[0] * scale
             for j in range(1, size):
                 out[s, j] = (stays[j] + rises[j - 1]) * scale
+            a, b, c, d = 0.0, 0.0, 0.0, 0.0
+            for j in range(0, size - 3, 4):
+                a, b = a + abs(out[s, j]), b + abs(out[s, j + 1])
+                c, d = c + abs(out[s, j + 2]), d + abs(out[s, j + 3])
+            for j in range(size - size % 4, size):
+                a += abs(out[s, j])
+            bad += int64(not abs((a + b) + (c + d) - 1.0) <= _MASS_TOLERANCE)
+    return bad
 
 
 evaluation_sweep_serial = kernel(*_SWEEP_TYPES)(_evaluation_sweep)

@@ -19,7 +19,7 @@ import numpy as np
 from rlbook.mdp import owned
 from rlbook.tabular.distributional.categorical import Categorical
 from rlbook.tabular.distributional.law_learner import LawControl, LawPrediction, distorted_levels
-from rlbook.tabular.distributional.law_learning_kernels import CATEGORICAL, NO_FRACTIONS, NONE
+from rlbook.tabular.distributional.law_rules import CATEGORICAL, NO_FRACTIONS, NONE
 from rlbook.tabular.distributional.risk_measures import Mean
 
 _CELLS = 4096  # of the table of a distortion; straight lines between its points make it another distortion

@@ -122,6 +122,11 @@ def return_laws(
     episodes need not end; ParameterError for other arguments out of range.
     """
     require_stored(mdp, "dynamic programming of return laws")
+    if not isinstance(representation, ExactLaws) and not hasattr(representation, "project"):
+        raise ParameterError(
+            f"representation is {representation!r}; give one, for example Quantiles(51), Categorical.covering(mdp, 51) "
+            "or ExactLaws(1000)"
+        )
     if isinstance(policy, str) and policy != "optimal":
         raise ParameterError(f"policy is {policy!r}; give a policy, or 'optimal' for greedy in the means")
     started = time.perf_counter()
@@ -241,8 +246,9 @@ class _ProjectedIteration:
 
     def wasserstein_bounds(self, change: float) -> NDArray[np.float64]:
         by = self._representation
-        known = isinstance(by, WassersteinBounded) and self.proven
-        bound = by.wasserstein_bound(self._mdp, self.remaining(change)) if known else math.inf
+        bound = math.inf
+        if isinstance(by, WassersteinBounded) and self.proven:
+            bound = by.wasserstein_bound(self._mdp, self.remaining(change))
         return np.full(self._mdp.n_states, bound)
 
     def snapshot(self) -> NDArray[np.float64]:

@@ -23,7 +23,7 @@ import numpy as np
 from rlbook.errors import ParameterError
 from rlbook.mdp import owned
 from rlbook.tabular.distributional.expectile_kernels import expectiles, impute
-from rlbook.tabular.distributional.laws import DiscreteLaws
+from rlbook.tabular.distributional.laws import DiscreteLaws, table_of
 from rlbook.tabular.distributional.quantile import checked_count
 
 if TYPE_CHECKING:
@@ -72,9 +72,7 @@ class Expectiles:
         Rows that no law has, as a learner may bring, are mended: an expectile that stands out of order, or above the
         convex hull of the others, is passed over.
         """
-        given = np.array(parameters, dtype=np.float64)
-        if given.ndim != 2 or given.shape[1] != self.m:
-            raise ParameterError(f"parameters has shape {given.shape}; give (laws, {self.m})")
+        given = table_of(parameters, self.m).copy()
         if not np.all(np.isfinite(given)):
             row, column = np.argwhere(~np.isfinite(given))[0]
             raise ParameterError(f"parameters[{row}, {column}] is {given[row, column]}; expectiles must be finite")
@@ -91,6 +89,6 @@ class Expectiles:
 
     def means(self, parameters: NDArray[np.float64]) -> NDArray[np.float64]:
         """Means of the laws, (n,), in units of return: the middle expectiles, or for `naive` laws their average."""
-        table = np.asarray(parameters, dtype=np.float64)
+        table = table_of(parameters, self.m)
         found: NDArray[np.float64] = table.mean(axis=1) if self.naive else table[:, self.m // 2].copy()
         return found

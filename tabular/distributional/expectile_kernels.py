@@ -57,7 +57,7 @@ def _rises_too_late(x: Any, y: Any, n: Any, new_x: float, new_y: float) -> Any:
     return (y[n - 1] - y[n - 2]) * (new_x - x[n - 1]) >= (new_y - y[n - 1]) * (x[n - 1] - x[n - 2])
 
 
-@njit(nogil=True)
+@njit(nogil=True, error_model="numpy")
 def impute_row(given: Any, levels: Any, tolerance: Any, x: Any, y: Any, atoms: Any, masses: Any) -> None:
     """Write atoms and masses, (m,) each, of a law whose expectiles at rising levels are `given`; see `impute`."""
     m = len(levels)

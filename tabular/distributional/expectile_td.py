@@ -19,7 +19,7 @@ import numpy as np
 from rlbook.mdp import owned
 from rlbook.tabular.distributional.expectile import DEGENERATE, Expectiles
 from rlbook.tabular.distributional.law_learner import LawPrediction
-from rlbook.tabular.distributional.law_learning_kernels import EXPECTILE, NAIVE, NO_FRACTIONS, NONE
+from rlbook.tabular.distributional.law_rules import EXPECTILE, NAIVE, NO_FRACTIONS, NONE
 
 
 @dataclass(frozen=True, eq=False)

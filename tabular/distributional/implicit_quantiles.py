@@ -26,8 +26,8 @@ import numpy as np
 from rlbook.errors import ParameterError
 from rlbook.mdp import owned
 from rlbook.tabular.distributional.law_learner import LawControl, LawPrediction, distorted_levels
-from rlbook.tabular.distributional.law_learning_kernels import IMPLICIT, NONE
-from rlbook.tabular.distributional.laws import DiscreteLaws
+from rlbook.tabular.distributional.law_rules import IMPLICIT, NONE
+from rlbook.tabular.distributional.laws import DiscreteLaws, table_of
 from rlbook.tabular.distributional.risk_measures import Distortion, ExpectedShortfall, Mean
 
 if TYPE_CHECKING:
@@ -67,11 +67,13 @@ class CosineQuantiles:
     def phi(self, fractions: ArrayLike) -> NDArray[np.float64]:
         """cos(pi k tau) for fractions (n,): (n, features)."""
         tau = np.asarray(fractions, dtype=np.float64).reshape(-1, 1)
+        if not np.all((tau >= 0) & (tau <= 1)):
+            raise ParameterError("fractions holds a number outside of [0, 1]; give shares of the levels")
         return np.asarray(np.cos(np.pi * tau * np.arange(self.features)))
 
     def quantiles(self, parameters: ArrayLike, fractions: ArrayLike) -> NDArray[np.float64]:
         """Z of laws given as weights (n, features), at fractions (m,): (n, m), in units of return; it need not rise."""
-        return np.asarray(np.asarray(parameters, dtype=np.float64) @ self.phi(fractions).T)
+        return np.asarray(table_of(parameters, self.n_parameters) @ self.phi(fractions).T)
 
     def project(self, laws: DiscreteLaws) -> NDArray[np.float64]:
         """Weights of the sums nearest to quantile functions, in mean square at 256 even fractions: (n, features)."""

@@ -19,6 +19,7 @@ import numpy as np
 from rlbook.errors import MDPError, ParameterError
 from rlbook.mdp import owned
 from rlbook.tabular.distributional.laws import MASS_TOLERANCE, DiscreteLaws
+from rlbook.tabular.learning.whole_numbers import require_whole
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _FINER = 1.3  # by how much a merging grid is refined while there is room
 _MOST_CELLS = 2.0**60
+_MOST_ATOMS = 2**40
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,13 @@ class JointLaws:
             raise ParameterError(
                 f"atom has shape {atom.shape} and mass {mass.shape}; ptr asks for ({ptr[-1]}, sources) and ({ptr[-1]},)"
             )
+        if not np.all(np.isfinite(atom)):
+            raise ParameterError("atom holds a number that is not finite; atoms must be finite")
+        apart = np.diff(atom, axis=0) + 0.0
+        first = np.take_along_axis(apart, np.argmax(apart != 0, axis=1)[:, None], axis=1)[:, 0]
+        first[ptr[1:-1] - 1] = 1.0
+        if not np.all(first > 0):
+            raise ParameterError("atom is not in lexicographic order, each once, within each law; from_arrays sorts it")
         if not np.all(mass > 0) or not np.all(np.abs(np.add.reduceat(mass, ptr[:-1]) - 1) <= MASS_TOLERANCE):
             raise ParameterError("mass must be positive and sum to 1 within each law; from_arrays sees to that")
 
@@ -140,8 +149,7 @@ class JointLaws:
 
     def marginals(self, source: int) -> DiscreteLaws:
         """The laws of one source's return."""
-        if not 0 <= source < self.n_sources:
-            raise ParameterError(f"source is {source}; sources are 0 to {self.n_sources - 1}")
+        require_whole("source", source, 0, self.n_sources - 1)
         return self.along(np.eye(self.n_sources)[source])
 
     def product_of_marginals(self) -> JointLaws:
@@ -169,8 +177,7 @@ class JointLaws:
         Atoms in one cell of a grid become one at their common mean, so means stay; moving mass p over a distance l
         costs p l. A law that is small enough stays as it is, at no cost. The grid is refined while there is room.
         """
-        if most_atoms < 1:
-            raise ParameterError(f"most_atoms is {most_atoms}; give a whole number, 1 or more")
+        require_whole("most_atoms", most_atoms, 1, _MOST_ATOMS)
         cost = np.zeros(self.n_laws)
         group = np.arange(len(self.mass))
         for i in np.flatnonzero(self.sizes > most_atoms):

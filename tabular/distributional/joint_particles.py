@@ -201,6 +201,8 @@ def _deviations(laws: JointLaws) -> NDArray[np.float64]:
 def _checked(particles: ArrayLike, laws: JointLaws) -> NDArray[np.float64]:
     """A copy of particles that fit the laws."""
     given = np.array(particles, dtype=np.float64, order="C")
+    if not np.all(np.isfinite(given)):
+        raise ParameterError("particles holds a number that is not finite; particles must be finite")
     if given.ndim != 3 or (given.shape[0], given.shape[2]) != (laws.n_laws, laws.n_sources) or given.shape[1] == 0:
         raise ParameterError(
             f"particles has shape {given.shape}; give ({laws.n_laws}, particles, {laws.n_sources}) for these laws"

@@ -9,6 +9,7 @@ import numpy as np
 
 from rlbook.errors import ParameterError
 from rlbook.tabular.distributional.laws_kernels import distribution_function, lower_quantiles, mix_moved_laws
+from rlbook.tabular.learning.learner import as_array
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -49,21 +50,21 @@ class DiscreteLaws:
         masses: not negative, summing to 1 to 1e-9 in each row, then divided by their sum; None makes all atoms of a law
         equally likely. Equal atoms become one, atoms without mass go. Raises ParameterError for anything else.
         """
-        places: NDArray[np.float64] = np.atleast_2d(np.asarray(atoms, dtype=np.float64))
+        places: NDArray[np.float64] = np.atleast_2d(as_array("atoms", atoms))
         share: NDArray[np.float64]
         if places.ndim != 2 or places.size == 0:
             raise ParameterError(f"atoms has shape {np.shape(atoms)}; give (laws, atoms), or (atoms,) for all laws")
         if masses is None:
             share = np.full(places.shape, 1.0 / places.shape[1])
         else:
-            share = np.atleast_2d(np.asarray(masses, dtype=np.float64))
+            share = np.atleast_2d(as_array("masses", masses))
             rows = {len(share), len(places)} - {1}
             if share.ndim != 2 or share.shape[-1] != places.shape[-1] or len(rows) > 1:
                 raise ParameterError(
                     f"masses has shape {np.shape(masses)}, but atoms has {np.shape(atoms)}; give one mass for each atom"
                 )
         places, share = np.broadcast_arrays(places, share)
-        _check_shares("masses", share)
+        check_shares("masses", share)
         if not np.all(np.isfinite(places)):
             row, column = np.argwhere(~np.isfinite(places))[0]
             raise ParameterError(f"atoms[{row}, {column}] is {places[row, column]}; atoms must be finite")
@@ -171,10 +172,10 @@ class DiscreteLaws:
             entry_ptr, source, weight, shape = rows.indptr, rows.indices, rows.data, rows.shape
             totals = np.asarray(rows.sum(axis=1)).ravel()
             if not np.all(weight >= 0) or not np.all(np.abs(totals - 1) <= MASS_TOLERANCE):
-                _check_shares("weights", rows.toarray())
+                check_shares("weights", rows.toarray())
         else:
             table = np.atleast_2d(np.asarray(weights, dtype=np.float64))
-            _check_shares("weights", table)
+            check_shares("weights", table)
             row, source = np.nonzero(table)
             weight, shape = table[row, source], table.shape
             entry_ptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(table)))])
@@ -226,6 +227,31 @@ def known_laws(ptr: NDArray[np.int64], atom: NDArray[np.float64], mass: NDArray[
     return made
 
 
+def table_of(parameters: ArrayLike, n_parameters: int) -> NDArray[np.float64]:
+    """Parameters of a representation as a contiguous float64 table, (laws, n_parameters); ParameterError otherwise."""
+    table = np.ascontiguousarray(as_array("parameters", parameters), dtype=np.float64)
+    if table.ndim != 2 or table.shape[1] != n_parameters:
+        raise ParameterError(f"parameters has shape {table.shape}; give (laws, {n_parameters})")
+    return table
+
+
+def two_tables(
+    first: ArrayLike, second: ArrayLike, n_parameters: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two tables with as many laws each, checked as by `table_of`."""
+    one, other = table_of(first, n_parameters), table_of(second, n_parameters)
+    if one.shape != other.shape:
+        raise ParameterError(f"second has shape {other.shape}, but first {one.shape}; distances are taken law by law")
+    return one, other
+
+
+def check_discount(discount: float) -> float:
+    """The discount as a float; raises ParameterError unless it lies in [0, 1]."""
+    if not 0 <= discount <= 1:
+        raise ParameterError(f"discount is {discount!r}; give a number from 0 to 1")
+    return float(discount)
+
+
 def _owned(array: Any, dtype: Any) -> NDArray[Any]:
     """A read-only contiguous array of this type: the same where nobody can write to it, else a copy."""
     from rlbook.mdp import owned
@@ -233,7 +259,7 @@ def _owned(array: Any, dtype: Any) -> NDArray[Any]:
     return owned(np.ascontiguousarray(array, dtype=dtype))
 
 
-def _check_shares(name: str, share: NDArray[np.float64]) -> None:
+def check_shares(name: str, share: NDArray[np.float64]) -> None:
     """Raise ParameterError unless each row is a probability vector."""
     bad = np.argwhere(~(np.isfinite(share) & (share >= 0)))
     if len(bad):
@@ -259,7 +285,8 @@ def _check(ptr: NDArray[np.int64], atom: NDArray[np.float64], mass: NDArray[np.f
         at = int(np.flatnonzero(~rises)[0]) + 1
         raise ParameterError(f"atom[{at}] is not above atom[{at - 1}] of its law; from_arrays sorts and merges atoms")
     if not np.all((mass > 0) & np.isfinite(mass)):
-        raise ParameterError(f"mass[{np.flatnonzero(~(mass > 0))[0]}] is not positive; from_arrays drops such atoms")
+        at = int(np.flatnonzero(~((mass > 0) & np.isfinite(mass)))[0])
+        raise ParameterError(f"mass[{at}] is {mass[at]}, but masses are positive; from_arrays drops atoms without mass")
     totals = np.add.reduceat(mass, ptr[:-1])
     off = np.flatnonzero(np.abs(totals - 1) > MASS_TOLERANCE)
     if len(off):

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -99,7 +100,7 @@ class EnergyKernel:
     kind: ClassVar[int] = ENERGY
 
     def __post_init__(self) -> None:
-        if not 0 < self.beta < 2:
+        if not isinstance(self.beta, Real) or not 0 < self.beta < 2:
             raise ParameterError(f"beta is {self.beta!r}, but only powers between 0 and 2 tell all laws apart")
 
     @property
@@ -115,7 +116,7 @@ class _LengthKernel:
     kind: ClassVar[int]
 
     def __post_init__(self) -> None:
-        if not 0 < self.width < math.inf:
+        if not isinstance(self.width, Real) or not 0 < self.width < math.inf:
             raise ParameterError(f"width is {self.width!r}; give a positive length, in units of return")
 
     @property
@@ -177,5 +178,5 @@ def _room(first: DiscreteLaws, second: DiscreteLaws) -> NDArray[np.float64]:
 
 
 def _check_order(p: float) -> None:
-    if not p >= 1:
+    if not isinstance(p, Real) or not p >= 1:
         raise ParameterError(f"p is {p!r}, but distances of order p need p >= 1, math.inf included")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rlbook.errors import ParameterError
 from rlbook.tabular.distributional.quantile import LocationLaws
 from rlbook.tabular.distributional.quantile_kernels import draw_levels
 from rlbook.tabular.learning.whole_numbers import require_whole
@@ -31,6 +32,8 @@ class Particles(LocationLaws):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_whole("seed", self.seed, 0, 2**63 - 1)
+        if not isinstance(self.stratified, bool):
+            raise ParameterError(f"stratified is {self.stratified!r}; give True or False")
 
     def levels_of(self, n: int) -> NDArray[np.float64]:
         levels = np.empty((n, self.m))

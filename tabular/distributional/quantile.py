@@ -20,7 +20,7 @@ import numpy as np
 
 from rlbook.errors import ParameterError
 from rlbook.mdp import owned
-from rlbook.tabular.distributional.laws import DiscreteLaws
+from rlbook.tabular.distributional.laws import DiscreteLaws, check_discount, table_of, two_tables
 from rlbook.tabular.distributional.laws_kernels import lower_quantiles
 from rlbook.tabular.distributional.quantile_kernels import evaluation_sweep_parallel, evaluation_sweep_serial
 from rlbook.tabular.distributional.return_range import return_range
@@ -74,7 +74,7 @@ class LocationLaws(ABC):
 
     def laws(self, parameters: NDArray[np.float64]) -> DiscreteLaws:
         """The laws with mass 1 / m at each location, equal locations joined."""
-        return DiscreteLaws.from_arrays(self.table(parameters))
+        return DiscreteLaws.from_arrays(table_of(parameters, self.m))
 
     def initial(self, n: int) -> NDArray[np.float64]:
         """The point mass at 0, n times, (n, m), writable."""
@@ -82,8 +82,7 @@ class LocationLaws(ABC):
 
     def means(self, parameters: NDArray[np.float64]) -> NDArray[np.float64]:
         """Means of the laws, (n,), in units of return."""
-        found: NDArray[np.float64] = self.table(parameters).mean(axis=1)
-        return found
+        return np.asarray(table_of(parameters, self.m).mean(axis=1))
 
     def evaluation_sweep(
         self,
@@ -97,11 +96,15 @@ class LocationLaws(ABC):
         policy_weights: float64 (pairs,), one probability per pair. Rows of `parameters` must rise. Memory: the atoms of
         one state's mixture per thread, four times.
         """
-        table = self.table(parameters)
+        table = table_of(parameters, self.m)
         arguments = sweep_arguments(mdp, policy_weights, table, out)
-        falls = np.flatnonzero(np.any(table[:, 1:] < table[:, :-1], axis=1))
+        falls = np.flatnonzero(
+            ~(np.all(table[:, 1:] >= table[:, :-1], axis=1) & np.isfinite(table[:, 0] + table[:, -1]))
+        )
         if len(falls):
-            raise ParameterError(f"parameters[{falls[0]}] does not rise; sort the locations of each law")
+            raise ParameterError(
+                f"parameters[{falls[0]}] does not rise, or is not finite; sort the locations of each law"
+            )
         most = int(np.diff(mdp.row_ptr[mdp.state_ptr]).max())
         work = mdp.n_transitions * self.m
         (evaluation_sweep_parallel if work >= _PARALLEL_ATOMS else evaluation_sweep_serial)(
@@ -110,12 +113,12 @@ class LocationLaws(ABC):
 
     def modulus(self, discount: float) -> float:
         """discount: the factor of the projected evaluation operator in Wasserstein-infinity distance."""
-        return float(discount)
+        return check_discount(discount)
 
     def distance(self, first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
         """Wasserstein-infinity distances between laws with these locations, (n, m) each: (n,), in units of return."""
-        found: NDArray[np.float64] = np.abs(self.table(first) - self.table(second)).max(axis=1)
-        return found
+        one, other = two_tables(first, second, self.m)
+        return np.asarray(np.abs(one - other).max(axis=1))
 
     def error_bound(self, mdp: FiniteMDP) -> float:
         """How far the fixed point is from the return laws in Wasserstein-infinity distance: the range of all returns.
@@ -147,13 +150,6 @@ class LocationLaws(ABC):
     @abstractmethod
     def missed_share(self) -> float:
         """A bound on W_1(law, its projection) as a share of the law's range."""
-
-    def table(self, parameters: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Parameters as a contiguous float64 table, (laws, m); raises ParameterError for other shapes."""
-        table = np.ascontiguousarray(parameters, dtype=np.float64)
-        if table.ndim != 2 or table.shape[1] != self.m:
-            raise ParameterError(f"parameters has shape {table.shape}; give (laws, {self.m})")
-        return table
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import numpy as np
 
 from rlbook.mdp import owned
 from rlbook.tabular.distributional.law_learner import LawControl, LawPrediction, distorted_levels
-from rlbook.tabular.distributional.law_learning_kernels import NO_FRACTIONS, NONE, QUANTILE
+from rlbook.tabular.distributional.law_rules import NO_FRACTIONS, NONE, QUANTILE
 from rlbook.tabular.distributional.quantile import Quantiles
 from rlbook.tabular.distributional.risk_measures import Distortion, ExpectedShortfall, Mean
 

@@ -23,6 +23,7 @@ from rlbook.errors import ParameterError
 from rlbook.tabular.distributional.augmented_risk import AugmentedReturns, Policy
 from rlbook.tabular.distributional.convex_scoring import ConvexScoring
 from rlbook.tabular.distributional.laws import DiscreteLaws
+from rlbook.tabular.learning.whole_numbers import require_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -150,6 +151,9 @@ def alternating_minimisation(
     need not be the least risk: hence starts are sampled (Han, Liu & Yu 2025 sample v as they learn; their scheme could
     not be read, and this is its plain form). most_turns: at least 1.
     """
+    require_whole("most_turns", most_turns, 1, 2**40)
+    if not math.isfinite(start):
+        raise ParameterError(f"start is {start!r}; give a finite v")
     search = _Search(augmented, scoring, cancel)
     costs = augmented.final_costs
     low, high = scoring.range(float(costs[0]), float(costs[-1]))
@@ -172,6 +176,10 @@ class _Search:
     """Inner problems solved so far, and the policy of least risk among theirs."""
 
     def __init__(self, augmented: AugmentedReturns, scoring: ConvexScoring, cancel: NDArray[np.uint8] | None) -> None:
+        if not hasattr(scoring, "scores"):
+            raise ParameterError(
+                f"scoring is {scoring!r}; give a convex scoring function, for example ShortfallScore(0.1)"
+            )
         self._augmented, self._scoring, self._cancel = augmented, scoring, cancel
         self._top = float(augmented.final_costs[-1])
         self.started = time.perf_counter()

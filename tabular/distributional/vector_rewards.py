@@ -13,6 +13,7 @@ from rlbook.mdp import FiniteMDP, check_names, owned
 from rlbook.mdp_rows import from_rows
 from rlbook.tabular.distributional.backup import policy_entries
 from rlbook.tabular.distributional.laws_kernels import ZERO
+from rlbook.tabular.learning.whole_numbers import require_whole
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -111,8 +112,7 @@ class VectorRewardMDP:
 
     def source_mdp(self, source: int) -> FiniteMDP:
         """The MDP of one source alone, for everything that takes scalar rewards."""
-        if not 0 <= source < self.n_sources:
-            raise ParameterError(f"source is {source}; sources are 0 to {self.n_sources - 1}")
+        require_whole("source", source, 0, self.n_sources - 1)
         return self._paying(self.rewards[:, source])
 
     def weighted_mdp(self, weights: ArrayLike) -> FiniteMDP:

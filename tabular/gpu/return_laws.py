@@ -1,4 +1,4 @@
-"""What sweeps of return laws on a device share: where arrays lie, how they are checked, and how kernels are launched."""
+"""What sweeps of return laws on a device share: where arrays lie, how they are checked, how kernels are launched."""
 
 from __future__ import annotations
 
