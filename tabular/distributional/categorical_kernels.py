@@ -293,7 +293,7 @@ def _evaluation_sweep(
                 c, d = c + abs(out[s, j + 2]), d + abs(out[s, j + 3])
             for j in range(size - size % 4, size):
                 a += abs(out[s, j])
-            bad += int64(not abs((a + b) + (c + d) - 1.0) <= _MASS_TOLERANCE)
+            bad += not abs((a + b) + (c + d) - 1.0) <= _MASS_TOLERANCE
     return bad
 
 
