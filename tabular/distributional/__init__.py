@@ -67,6 +67,7 @@ from rlbook.tabular.distributional.representation import (
     FusedEvaluation,
     KnownMeans,
     Representation,
+    WassersteinBounded,
 )
 from rlbook.tabular.distributional.return_range import return_range
 from rlbook.tabular.distributional.return_variance import (
@@ -143,6 +144,7 @@ __all__ = [
     "VarianceScore",
     "VectorRewardMDP",
     "Wang",
+    "WassersteinBounded",
     "absolute_returns",
     "alternating_minimisation",
     "augment",
