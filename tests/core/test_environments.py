@@ -88,7 +88,7 @@ def test_names_that_are_nearly_right():
     """Prevents a typing error from ending without the right name."""
     with pytest.raises(UnknownNameError, match="environment 'frozen-lake-8x8' is unknown; did you mean frozenlake-8x8"):
         make("frozen-lake-8x8")
-    with pytest.raises(UnknownNameError, match="known: baird-star, chain, "):
+    with pytest.raises(UnknownNameError, match="known: baird-star, battery, chain, "):
         make("qqqq")
 
 
