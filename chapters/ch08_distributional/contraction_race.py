@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from rlbook.chapters.ch08_distributional.contraction_ratios import bare_ratios, largest, ratios, worst_ratios
 from rlbook.chapters.ch08_distributional.contraction_worlds import (
     ATOMS,
     DISTANCES,
@@ -24,8 +25,9 @@ from rlbook.chapters.ch08_distributional.contraction_worlds import (
     race_pair,
     race_world,
 )
-from rlbook.figures.lines import RIGHT, line
-from rlbook.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW, axis, layout
+from rlbook.chapters.ch08_distributional.decade_axis import decade_axis
+from rlbook.figures.lines import LEFT, RIGHT, line
+from rlbook.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW, axis, judged_title, layout
 from rlbook.lab import Context, Lab
 from rlbook.parameters import Parameters, View
 from rlbook.tabular.distributional import (
@@ -50,7 +52,6 @@ Operator = Literal["evaluation", "categorical", "quantile", "optimality"]
 # to (modulus x the one before) may not exceed 1. MMD takes a root of sums that cancel, which leaves about 1e-8 of the
 # distances at the start; a hundred times that is allowed for everywhere.
 _THRESHOLD = 1.0
-_ALLOWANCE = 1e-6
 
 _COLOURS = {
     "W1": BLUE,
@@ -155,7 +156,7 @@ class ContractionRace(Lab[RaceParameters, RaceView]):
         parameters = self.parameters_of(result)
         backup = result["backup"].values
         traces: list[dict[str, Any]] = []
-        for metric, colour in {**_COLOURS, parameters.metric: _COLOURS.get(parameters.metric, GREY)}.items():
+        for metric, colour in {**_COLOURS, parameters.metric: _colour(parameters.metric)}.items():
             distance = result["distance"].sel(metric=metric).values[view.pair]
             if not (np.isfinite(distance[0]) and distance[0] > 0):
                 continue
@@ -165,47 +166,49 @@ class ContractionRace(Lab[RaceParameters, RaceView]):
             traces.append(line(backup, shown, metric, colour, markers=judged, width=4 if judged else 1.5))
             if judged:
                 bound = modulus(metric, parameters.discount) ** backup * distance[0] / unit
-                name = f"discount^{POWERS[metric]:.3g} a backup"
-                traces.append(line(backup, bound, name, colour, dash="dash"))
+                traces.append(line(backup, bound, f"modulus of {metric}", colour, dash="dash"))
         worst = worst_ratios(result, parameters.discount)
         names = [name for name in DISTANCES if np.isfinite(worst[name])]
         traces += [
-            {
-                **line(np.ones(len(names)), np.array(names), "modulus", GREY, axes=RIGHT, dash="dash"),
-                "showlegend": False,
-            },
+            line(np.ones(len(names)), np.array(names), "modulus", GREY, axes=RIGHT, dash="dash"),
             {
                 "type": "scatter",
                 "mode": "markers",
                 "x": [worst[name] for name in names],
                 "y": names,
-                "marker": {"size": 10, "color": [_COLOURS.get(name, GREY) for name in names]},
+                "marker": {
+                    "size": [15 if name == parameters.metric else 9 for name in names],
+                    "color": [_colour(name) for name in names],
+                    "opacity": 1.0,
+                },
                 "name": "worst ratio",
-                "showlegend": False,
                 "xaxis": RIGHT[0],
                 "yaxis": RIGHT[1],
             },
         ]
+        said = f"discount^{POWERS[parameters.metric]:.3g} a backup"
         return go.Figure(
             data=traces,
             layout=layout(
-                title={"text": f"{_operator(parameters)}, {parameters.world}, discount {parameters.discount:g}"},
-                xaxis=axis("backups", domain=[0.0, 0.46], dtick=1),
-                yaxis=axis(
-                    "largest distance over states" if view.absolute else "largest distance / first",
-                    type="log",
-                    exponentformat="power",
+                **{
+                    **judged_title(
+                        f"{_operator(parameters)}, {parameters.world}, discount {parameters.discount:g}",
+                        f"judged: {parameters.metric}, bold, against its modulus, dashed: {said}",
+                    ),
+                    "margin": {"l": 60, "r": 20, "t": 76, "b": 58},
+                },
+                xaxis=axis("backups", dtick=1, range=[-0.08 * backup[-1], 1.04 * backup[-1]]),
+                yaxis=decade_axis(
+                    "largest distance" if view.absolute else "distance / first", traces, LEFT, domain=[0.6, 1.0]
                 ),
                 xaxis2=axis(
-                    "worst (after / before) / modulus",
-                    domain=[0.66, 1.0],
+                    "worst ratio: after / (modulus x before)",
                     anchor="y2",
                     type="log" if max(worst[name] for name in names) > 3 else "linear",
                 ),
-                yaxis2=axis("metric", anchor="x2", autorange="reversed"),
-                legend={"orientation": "h", "x": 0, "y": -0.18, "yanchor": "top"},
-                margin={"l": 60, "r": 20, "t": 50, "b": 110},
-                height=460,
+                yaxis2=axis("metric", anchor="x2", domain=[0.0, 0.44], autorange="reversed", dtick=1),
+                showlegend=False,  # the lower part names the colours
+                height=680,
             ),
         )
 
@@ -217,18 +220,18 @@ class ContractionRace(Lab[RaceParameters, RaceView]):
         return (
             f"Distances between two tables of laws against backups on a log scale, one line a metric: "
             f"{parameters.metric} goes from {distance[0]:.3g} to {distance[-1]:.3g} in {len(distance) - 1} backups; "
-            f"beside it the worst ratio of each metric to its modulus, which is above 1 for "
+            f"below it the worst ratio of each metric to its modulus, which is above 1 for "
             f"{', '.join(over) if over else 'none'}."
         )
 
     def verdict(self, result: xr.Dataset) -> Verdict:
         parameters = self.parameters_of(result)
         ratio = ratios(result, parameters.metric, parameters.discount)
-        worst = _largest(ratio)
-        bare = _bare(result, parameters.metric, parameters.discount)
+        worst = largest(ratio)
+        bare = bare_ratios(result, parameters.metric, parameters.discount)
         share = modulus(parameters.metric, parameters.discount)
         if worst <= _THRESHOLD:
-            note = f"the modulus is {share:.4g}; the pair that came nearest reached {100 * _largest(bare):.4g}% of it"
+            note = f"the modulus is {share:.4g}; the pair that came nearest reached {100 * largest(bare):.4g}% of it"
         else:
             row, step = np.unravel_index(np.nanargmax(ratio), ratio.shape)
             note = (
@@ -264,34 +267,8 @@ def operator_of(
     return lambda laws: _projected(chosen, rows.backup(laws)), chosen
 
 
-def ratios(result: xr.Dataset, metric: str, discount: float) -> np.ndarray:
-    """Each distance / (modulus x the one before + allowance), (seeds, backups); nan where none is finite."""
-    distance = result["distance"].sel(metric=metric).values
-    first = np.where(np.isfinite(distance[:, :1]), distance[:, :1], 0.0)
-    return _share(distance[:, 1:], modulus(metric, discount) * distance[:, :-1] + _ALLOWANCE * first)
-
-
-def worst_ratios(result: xr.Dataset, discount: float) -> dict[str, float]:
-    """The worst of `ratios` over pairs and backups, for each metric; nan where no distance is finite."""
-    found = {metric: ratios(result, metric, discount) for metric in DISTANCES}
-    return {name: float(np.nanmax(ratio)) if np.isfinite(ratio).any() else np.nan for name, ratio in found.items()}
-
-
-def _bare(result: xr.Dataset, metric: str, discount: float) -> np.ndarray:
-    """`ratios` without the allowance, where distances are far above rounding."""
-    distance = result["distance"].sel(metric=metric).values
-    found = _share(distance[:, 1:], modulus(metric, discount) * distance[:, :-1])
-    return np.where(distance[:, 1:] > 1e-3 * distance[:, :1], found, np.nan)
-
-
-def _share(after: np.ndarray, bound: np.ndarray) -> np.ndarray:
-    usable = np.isfinite(bound) & (bound > 0)
-    return np.divide(after, bound, out=np.full_like(after, np.nan), where=usable)
-
-
-def _largest(ratio: np.ndarray) -> float:
-    """The largest finite entry; 0 where none is finite, since nothing then speaks against a bound."""
-    return float(np.max(ratio, initial=0.0, where=np.isfinite(ratio)))
+def _colour(metric: str) -> str:
+    return _COLOURS.get(metric, GREY)
 
 
 def _projected(representation: Representation, laws: DiscreteLaws) -> DiscreteLaws:

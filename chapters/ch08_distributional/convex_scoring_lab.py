@@ -19,7 +19,7 @@ from rlbook.chapters.ch08_distributional.convex_scoring_worlds import (
 )
 from rlbook.errors import ParameterError
 from rlbook.figures.lines import line
-from rlbook.figures.style import BLUE, GREEN, GREY, ORANGE, VERMILION, axis, layout
+from rlbook.figures.style import BLUE, GREEN, GREY, ORANGE, VERMILION, axis, judged_title, layout
 from rlbook.keyed_random import keyed_uniforms
 from rlbook.lab import Context, Lab
 from rlbook.parameters import Parameters, View
@@ -151,11 +151,13 @@ class ConvexScoringRisk(Lab[ConvexScoringParameters, ConvexScoringView]):
         return go.Figure(
             data=traces,
             layout=layout(
-                title={"text": f"{parameters.measure}, {parameters.world}, {parameters.scheme}"},
+                **judged_title(
+                    f"{parameters.measure[0].upper()}{parameters.measure[1:]}, {parameters.world}, {parameters.scheme}",
+                    "judged: how far the policy found lies above the least of all",
+                ),
                 xaxis=axis(x_title, type="log" if logarithmic else "linear"),
                 yaxis=axis(y_title),
-                legend={"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
-                margin={"l": 60, "r": 20, "t": 50, "b": 100},
+                height=450,
                 uirevision=view.show,
             ),
         )
@@ -271,6 +273,6 @@ def _risk_traces(shown: xr.Dataset, scheme: str) -> list[dict[str, Any]]:
             "x": [float(shown["best_v"])],
             "y": [float(shown["risk"])],
             "marker": {"size": 13, "symbol": "diamond", "color": VERMILION if scheme == "no memory" else ORANGE},
-            "name": f"policy found: {scheme}",
+            "name": "policy found",
         },
     ]

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from rlbook.chapters.ch08_distributional.decade_axis import decade_axis
 from rlbook.chapters.ch08_distributional.heavy_tails_world import Noise, TailWorld, noisy_walk, tail_world
-from rlbook.figures.lines import RIGHT, band, line
-from rlbook.figures.style import BLUE, GREY, VERMILION, axis, layout
+from rlbook.figures.lines import LEFT, RIGHT, band, line
+from rlbook.figures.style import BLUE, GREY, VERMILION, axis, judged_title, layout
 from rlbook.intervals import median_interval
 from rlbook.lab import Context, Lab
 from rlbook.parameters import Parameters, View
@@ -42,7 +43,6 @@ _THRESHOLD = 0.75
 TD_STEPS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # shares of the way
 QTD_STEPS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # lengths, in units of return
 _MARKS = 20
-_TICKS = [digit * 10.0**power for power in range(-2, 4) for digit in (1, 2, 5)]  # of errors
 _COLOURS = {"TD(0)": VERMILION, "quantile TD": BLUE}
 
 
@@ -136,26 +136,39 @@ class HeavyTails(Lab[HeavyTailsParameters, HeavyTailsView]):
         share = (np.arange(len(ratio)) + 1) / len(ratio)
         traces += [
             {**line(ratio, share, "error of quantile TD / TD(0)", BLUE, axes=RIGHT, markers=True), "showlegend": False},
-            line(np.full(2, _THRESHOLD), np.array([0.0, 1.0]), "threshold", GREY, axes=RIGHT, dash="dash"),
+            line(
+                np.full(2, _THRESHOLD),
+                np.array([0.0, 1.0]),
+                "claimed at most",
+                GREY,
+                axes=RIGHT,
+                dash="dash",
+            ),
         ]
-        said = "normal noise" if parameters.noise == "normal" else f"Student noise of tail index {parameters.tail:g}"
+        said = "normal noise" if parameters.noise == "normal" else f"Student noise, tail {parameters.tail:g}"
         return go.Figure(
             data=traces,
             layout=layout(
-                title={"text": f"Root mean square errors of values under {said}, {parameters.world}"},
                 xaxis=axis(
                     "step size" if view.quantity == "step sizes" else "transitions",
-                    domain=[0.0, 0.52],
+                    domain=[0.0, 0.5],
                     type="log",
                     dtick=1,
                     exponentformat="power",
                 ),
-                yaxis=axis("error: median, eight of ten seeds", type="log", tickvals=_TICKS),
-                xaxis2=axis("error of quantile TD / TD(0)", domain=[0.66, 1.0], anchor="y2", rangemode="tozero"),
+                yaxis=decade_axis("error of values", traces, LEFT),
+                xaxis2=axis(
+                    "error, QTD / TD(0)",
+                    domain=[0.66, 1.0],
+                    anchor="y2",
+                    range=[0.0, 1.1 * max(1.0, float(ratio[-1]))],
+                ),
                 yaxis2=axis("share of seeds", anchor="x2", range=[0.0, 1.05]),
-                legend={"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
-                margin={"l": 60, "r": 20, "t": 50, "b": 90},
-                height=440,
+                **judged_title(
+                    f"Errors of values: {said}, {parameters.world}",
+                    f"lines: medians, bands: 8 of 10 seeds; judged: the median ratio, at most {_THRESHOLD:g}",
+                ),
+                height=470,
             ),
         )
 

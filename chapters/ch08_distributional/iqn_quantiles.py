@@ -10,6 +10,7 @@ own, it holds for CVaR; Wang's measure, which weighs the very lowest returns mos
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,11 +19,13 @@ from pydantic import Field
 from rlbook.chapters.ch08_distributional.short_cliff import FORK, RIGHT, UP, measured_laws, short_cliff
 from rlbook.figures.lines import RIGHT as RIGHT_PART
 from rlbook.figures.lines import line, mean_with_band
-from rlbook.figures.style import BLUE, GREY, ORANGE, VERMILION, axis, layout
+from rlbook.figures.style import BLUE, GREY, ORANGE, VERMILION, axis, judged_title, layout
 from rlbook.intervals import share_interval
 from rlbook.lab import Context, Lab
+from rlbook.mdp import owned
 from rlbook.parameters import Parameters, View
 from rlbook.tabular.distributional.implicit_quantiles import CosineQuantiles, ImplicitQuantileQ
+from rlbook.tabular.distributional.laws import DiscreteLaws
 from rlbook.tabular.distributional.metrics import wasserstein
 from rlbook.tabular.distributional.risk_measures import CPW, Distortion, ExpectedShortfall, Mean, Wang
 from rlbook.tabular.learning.experience import Generative
@@ -33,6 +36,7 @@ from rlbook.verdict import Source, Verdict
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     import xarray as xr
+    from numpy.typing import NDArray
 
 MeasureName = Literal["neutral", "CVaR", "Wang", "CPW"]
 MEASURES: dict[MeasureName, Mean | ExpectedShortfall | Distortion] = {
@@ -40,6 +44,12 @@ MEASURES: dict[MeasureName, Mean | ExpectedShortfall | Distortion] = {
     "CVaR": ExpectedShortfall(0.25),
     "Wang": Wang(-0.75),
     "CPW": CPW(0.71),
+}
+_SAID: dict[MeasureName, str] = {
+    "neutral": "the mean",
+    "CVaR": "the mean of the worst quarter",
+    "Wang": "Wang's measure",
+    "CPW": "prospect weighting",
 }
 
 # Four seeds in five: a coin would agree with one in two, and of 24 seeds that all agree this is the share that can be
@@ -116,16 +126,15 @@ class IQNQuantiles(Lab[IQNParameters, IQNView]):
             progress=lambda done: context.progress(0.9 * done),
         )
         pairs = mdp.state_ptr[FORK] + np.array([UP, RIGHT])
-        laws, worth, _ = measured_laws(mdp, measure)
         weights = found["parameters"].values[:, -1][:, pairs]
-        exact = laws.mixture(np.eye(laws.n_laws)[pairs])
+        exact, worth = _exact(parameters.wind, parameters.measure)
         distance = np.array([wasserstein(kept.laws(each), exact) for each in weights])
         action = ("action", ["up", "right"])
         return self.stamp(
             xr.Dataset(
                 {
                     "worth": (("seed", "checkpoint", "action"), found["estimates"].values[:, :, pairs]),
-                    "exact_worth": (("action",), worth[pairs]),
+                    "exact_worth": (("action",), worth),
                     "quantile": (("seed", "action", "fraction"), kept_quantiles(kept, weights)),
                     "exact_quantile": (("action", "fraction"), exact.quantiles(_FRACTIONS)),
                     "distance": (("seed", "action"), distance),
@@ -165,14 +174,16 @@ class IQNQuantiles(Lab[IQNParameters, IQNView]):
         return go.Figure(
             data=traces,
             layout=layout(
-                title={"text": f"The fork under {parameters.measure}, wind {parameters.wind:g}"},
-                xaxis=axis("fraction of the returns", domain=[0.0, 0.46], range=[0, 1]),
+                **judged_title(
+                    f"The fork, greedy in {_SAID[parameters.measure]}, wind {parameters.wind:g}",
+                    "judged: on which side of 0 the difference ends, in each seed",
+                    rows=2,
+                ),
+                xaxis=axis("fraction of the returns", domain=[0.0, 0.44], range=[0, 1]),
                 yaxis=axis("return"),
                 xaxis2=axis("sweeps", domain=[0.62, 1.0], anchor="y2"),
-                yaxis2=axis("right is worth more by", anchor="x2", zeroline=True),
-                legend={"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
-                margin={"l": 60, "r": 20, "t": 50, "b": 90},
-                height=440,
+                yaxis2=axis("worth of right less up", anchor="x2", zeroline=True),
+                height=480,
             ),
         )
 
@@ -205,6 +216,15 @@ class IQNQuantiles(Lab[IQNParameters, IQNView]):
             note=f"exact laws call for {'right' if calls else 'up'}; in the median seed the learned laws are "
             f"{near[0]:.2g} (up) and {near[1]:.2g} (right) standard deviations away in Wasserstein distance",
         )
+
+
+@lru_cache(maxsize=64)
+def _exact(wind: float, name: MeasureName) -> tuple[DiscreteLaws, NDArray[np.float64]]:
+    """The laws of up and right at the fork, and what the measure makes of them, (2,)."""
+    mdp = short_cliff(wind)
+    laws, worth, _ = measured_laws(mdp, MEASURES[name])
+    pairs = mdp.state_ptr[FORK] + np.array([UP, RIGHT])
+    return laws.mixture(np.eye(laws.n_laws)[pairs]), owned(worth[pairs])
 
 
 def kept_quantiles(kept: CosineQuantiles, weights: np.ndarray) -> np.ndarray:

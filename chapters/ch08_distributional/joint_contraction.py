@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from rlbook.figures.lines import line
-from rlbook.figures.style import BLUE, GREEN, ORANGE, VERMILION, axis, layout
+from rlbook.figures.style import BLUE, GREEN, ORANGE, VERMILION, axis, judged_title, layout
 from rlbook.lab import Context, Lab
 from rlbook.parameters import Parameters, View
 from rlbook.tabular.distributional.joint_laws import JointLaws, backed_up
@@ -126,15 +126,20 @@ class JointContraction(Lab[JointContractionParameters, JointContractionView]):
             )
             if judged:
                 bound = modulus(metric, parameters.discount) ** backup
-                traces.append(line(backup, bound, f"discount^{_POWERS[metric]:g} a backup", colour, dash="dash"))
+                traces.append(line(backup, bound, f"modulus of {metric}", colour, dash="dash"))
         return go.Figure(
             data=traces,
             layout=layout(
-                title={"text": f"{parameters.sources} sources, {parameters.world}, discount {parameters.discount:g}"},
                 xaxis=axis("backups", dtick=1),
-                yaxis=axis("largest distance over states / first"),
-                legend={"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
-                margin={"l": 60, "r": 20, "t": 50, "b": 100},
+                yaxis=axis("distance / first"),
+                **judged_title(
+                    f"{parameters.sources} {'source' if parameters.sources == 1 else 'sources'}, {parameters.world}, "
+                    f"discount {parameters.discount:g}",
+                    f"judged: {parameters.metric}, bold, of the farthest state, against its modulus, dashed",
+                    rows=2,
+                    columns=3,
+                ),
+                height=450,
             ),
         )
 

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from rlbook.chapters.ch08_distributional.joint_return_worlds import SOURCES, JointWorld, joint_world
-from rlbook.figures.style import BLUE, GREY, ORANGE, axis, layout, translucent
+from rlbook.figures.style import BLUE, GREY, ORANGE, axis, judged_title, layout, translucent
 from rlbook.intervals import student_interval
 from rlbook.lab import Context, Lab
 from rlbook.parameters import Parameters, View
@@ -58,7 +58,9 @@ class JointReturnParameters(Parameters):
 
 class JointReturnView(View):
     seed: int = Field(0, ge=0, description="which seed's world is drawn")
-    model: Literal["joint", "product of marginals"] = Field("joint", description="what is drawn over the true returns")
+    shown: Literal["joint particles", "product of marginals"] = Field(
+        "joint particles", description="what is drawn over the true returns"
+    )
 
 
 class JointReturn(Lab[JointReturnParameters, JointReturnView]):
@@ -144,16 +146,16 @@ class JointReturn(Lab[JointReturnParameters, JointReturnView]):
         parameters = self.parameters_of(result)
         chosen = result.sel(seed=view.seed)
         returns = chosen["returns"].values
-        joint = view.model == "joint"
+        joint = view.shown == "joint particles"
         model = chosen["particles"].values if joint else _as_product(returns)
         colour = BLUE if joint else ORANGE
         top = float(max(returns.max(), model.max(), 0.5)) * 1.06
         away = 0.012 * top * np.random.default_rng(0).normal(size=returns.shape)  # so that equal returns are seen
         traces: list[dict[str, Any]] = [
             _points(returns + away, "true returns (Monte Carlo)", translucent(GREY, 0.45), 5),
-            _points(model, view.model, colour, 8)
+            _points(model, view.shown, colour, 8)
             if joint
-            else _points(model + away, view.model, translucent(colour, 0.6), 5),
+            else _points(model + away, view.shown, translucent(colour, 0.6), 5),
         ]
         for source, axes in ((0, ("x2", "y2")), (1, ("x3", "y3"))):
             traces += [
@@ -164,7 +166,10 @@ class JointReturn(Lab[JointReturnParameters, JointReturnView]):
         return go.Figure(
             data=traces,
             layout=layout(
-                title={"text": f"{parameters.world.capitalize()}: {view.model}, MMD {shown:.2g} to the truth"},
+                **judged_title(
+                    f"{parameters.world.capitalize()}: {view.shown}, at MMD {shown:.2g} from the truth",
+                    f"judged: the product's MMD over that of the particles, at least {_THRESHOLD:g}",
+                ),
                 xaxis=axis("return from apples", range=[-0.06 * top, top], domain=[0.0, 0.74]),
                 yaxis=axis("return from pears", range=[-0.06 * top, top], domain=[0.0, 0.72]),
                 xaxis2=axis("", range=[-0.06 * top, top], domain=[0.0, 0.74], anchor="y2", showticklabels=False),
@@ -172,18 +177,16 @@ class JointReturn(Lab[JointReturnParameters, JointReturnView]):
                 xaxis3=axis("share", domain=[0.8, 1.0], anchor="y3", nticks=3),
                 yaxis3=axis("", range=[-0.06 * top, top], domain=[0.0, 0.72], anchor="x3", showticklabels=False),
                 barmode="overlay",
-                legend={"orientation": "h", "x": 0, "y": -0.15, "yanchor": "top"},
-                margin={"l": 60, "r": 20, "t": 50, "b": 90},
-                height=520,
+                height=540,
             ),
         )
 
     def alt_text(self, result: xr.Dataset, view: JointReturnView) -> str:
         chosen = result.sel(seed=view.seed)
-        name = "joint_distance" if view.model == "joint" else "product_distance"
+        name = "joint_distance" if view.shown == "joint particles" else "product_distance"
         return (
             f"Returns from apples against returns from pears, with their marginal histograms: true returns, whose "
-            f"correlation is {float(chosen['correlation']):.2f}, and over them the {view.model}, at MMD "
+            f"correlation is {float(chosen['correlation']):.2f}, and over them the {view.shown}, at MMD "
             f"{float(chosen[name]):.3g} from the true law."
         )
 

@@ -14,6 +14,7 @@ from rlbook.tabular.distributional import (
     Categorical,
     DiscreteLaws,
     ExactLaws,
+    Expectiles,
     Particles,
     Quantiles,
     cramer,
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
     from rlbook.mdp import FiniteMDP
 
 MovingWorld = Literal["garnet", "bits", "jackpot"]
-Form = Literal["quantiles", "categorical", "particles"]
+Form = Literal["quantiles", "categorical", "particles", "expectiles"]
+MovingRepresentation = Categorical | Quantiles | Particles | Expectiles
 
 _PURPOSE = 84
 _PRIZE = 10.0
+_BINS = 30  # of locations; masses on atoms get one bin each
 _SETTLED = 1e-5  # of the range of returns: what sweeps may leave undone
 _EXACT = ExactLaws(max_atoms=600)
 
@@ -55,8 +58,10 @@ def moving_world(world: MovingWorld, discount: float, seed: int) -> FiniteMDP:
     )
 
 
-def representation_of(form: Form, m: int, mdp: FiniteMDP, seed: int) -> Categorical | Quantiles | Particles:
-    """A representation with m numbers per law; `seed` is the luck of particles."""
+def representation_of(form: Form, m: int, mdp: FiniteMDP, seed: int) -> MovingRepresentation:
+    """A representation with m numbers per law, or m + 1 expectiles where m is even; `seed` is the luck of particles."""
+    if form == "expectiles":
+        return Expectiles(m if m % 2 else m + 1)
     if form == "categorical":
         return Categorical.covering(mdp, m)
     return Quantiles(m) if form == "quantiles" else Particles(m, seed)
@@ -80,25 +85,33 @@ class Truth:
 class Movement:
     """Parameters of the laws before the first sweep and after each, (sweeps + 1, S, m), and what is still to come.
 
-    remaining: the distance to the fixed point is at most this, in the metric in which sweeps contract.
+    remaining: the distance to the fixed point is at most this, in the metric in which sweeps contract; infinite for
+    expectiles, of which no such metric is known.
     """
 
     parameters: NDArray[np.float64]
     remaining: float
 
     @staticmethod
-    def of(mdp: FiniteMDP, representation: Categorical | Quantiles | Particles) -> Movement:
-        """Sweeps until what is left is a hundred-thousandth of the range; as many for all worlds of one discount."""
-        sweeps = max(
-            2, math.ceil(math.log(_SETTLED * (1 - mdp.discount)) / math.log(representation.modulus(mdp.discount)))
-        )
+    def of(mdp: FiniteMDP, representation: MovingRepresentation) -> Movement:
+        """Sweeps until what is left is a hundred-thousandth of the range; as many for all worlds of one discount.
+
+        Expectiles are given the sweeps that their means take.
+        """
+        shrinks = mdp.discount if isinstance(representation, Expectiles) else representation.modulus(mdp.discount)
+        sweeps = max(2, math.ceil(math.log(_SETTLED * (1 - mdp.discount)) / math.log(shrinks)))
         found = return_laws(mdp, representation, _first_actions(mdp), sweeps=sweeps, tolerance=0.0, keep_history=True)
         rest = [found.history[-1]] * (sweeps - found.sweeps)  # at rest before that
         return Movement(np.stack([*found.history, *rest]), found.remaining)
 
 
-def proven_bound(representation: Categorical | Quantiles | Particles, mdp: FiniteMDP) -> float:
-    """How far the fixed point can be from the return laws: in Cramer distance if categorical, else in Wasserstein-1."""
+def proven_bound(representation: MovingRepresentation, mdp: FiniteMDP) -> float:
+    """How far the fixed point can be from the return laws: in Cramer distance if categorical, else in Wasserstein-1.
+
+    Nothing is proven for expectiles: they get the bound of as many quantiles, to be measured by.
+    """
+    if isinstance(representation, Expectiles):
+        return Quantiles(representation.m).wasserstein_bound(mdp)
     if isinstance(representation, Categorical):
         return representation.error_bound(mdp)
     return representation.wasserstein_bound(mdp)
@@ -117,6 +130,22 @@ def distance_and_reach(
     if metric == "Wasserstein-1":
         return wasserstein(laws, truth.laws), truth.missed
     return wasserstein(laws, truth.laws, math.inf), np.zeros(laws.n_laws)
+
+
+def bin_edges(representation: MovingRepresentation, mdp: FiniteMDP) -> NDArray[np.float64]:
+    """Edges of bins over all returns: midway between atoms, or even."""
+    if isinstance(representation, Categorical):
+        middle = representation.atoms
+    else:
+        low, high = return_range(mdp)
+        middle = np.linspace(min(low, 0.0), max(high, 0.0), _BINS)
+    half = (middle[1] - middle[0]) / 2
+    return np.append(middle - half, middle[-1] + half)
+
+
+def bin_shares(cdf: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mass of each bin, what lies beyond the ends counted to them."""
+    return np.diff(np.concatenate([[0.0], cdf[1:-1], [1.0]]))
 
 
 def _first_actions(mdp: FiniteMDP) -> NDArray[np.int32]:

@@ -1,4 +1,9 @@
-"""Lab: the same world for an agent that minds its worst days."""
+"""Lab: the same world for an agent that minds its worst days.
+
+The threshold, and that ICU-Sepsis and a cliff without wind are controls, were written down before any result. The cliff
+was not: how strong its wind is, what a fall costs and which shares are minded were chosen after seeing where the two
+policies part. So the claim says that there are such worlds, and what happens in them, not how common they are.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from rlbook.chapters.ch08_distributional.risk_worlds import HORIZON, RiskWorld, risk_world
+from rlbook.chapters.ch08_distributional.risk_plans import TAIL_WEIGHT, Place, augmented, plan
+from rlbook.chapters.ch08_distributional.risk_worlds import RiskWorld, risk_world
 from rlbook.figures.grid import grid_of
 from rlbook.figures.lines import RIGHT, line
-from rlbook.figures.style import BLUE, GREY, ORANGE, VERMILION, axis, layout
+from rlbook.figures.style import BLUE, GREY, ORANGE, VALUES_SCALE, VERMILION, axis, judged_title, layout, log_axis
 from rlbook.intervals import student_interval
 from rlbook.lab import Context, Lab
 from rlbook.parameters import Parameters, View
-from rlbook.tabular.distributional import (
-    AugmentedReturns,
-    DiscreteLaws,
-    ExpectedShortfall,
-    ShortfallScore,
-    StaticRiskSolution,
-    augment,
-    minimal_static_risk,
-)
+from rlbook.tabular.distributional import DiscreteLaws, ExpectedShortfall
 from rlbook.verdict import Source, Verdict
 
 if TYPE_CHECKING:
@@ -35,12 +33,8 @@ if TYPE_CHECKING:
 # leave open about a mean (their returns spread over about 10, so some hundredths), and below what a detour costs.
 _THRESHOLD = 0.25
 _EPISODES = 4_000
-# Who minds the worst returns alone does not care what happens once these are out of reach; a thousandth of the mean
-# settles that, and takes next to nothing from the tail.
-_TAIL_WEIGHT = 0.999
-_TOLERANCE = 0.01  # of the search, in units of return
 _RAREST = 1e-4  # what is rarer is not drawn
-_CURVE = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
+_CURVE = (1.0, 0.3, 0.1, 0.03, 0.01)
 
 
 class RiskMeasuresParameters(Parameters):
@@ -90,14 +84,14 @@ class RiskMeasures(Lab[RiskMeasuresParameters, RiskMeasuresView]):
     def run(self, parameters: RiskMeasuresParameters, seeds: Sequence[int], context: Context) -> xr.Dataset:
         import xarray as xr
 
-        context.progress(0.0, "planning")
-        mdp = risk_world(parameters.world, parameters.wind, parameters.fall)
-        returns = augment(mdp, HORIZON[parameters.world])
-        curve = _CURVE if parameters.world == "gusty cliff" else (1.0,)
-        planned = {level: _solve(returns, level, context) for level in {*curve, parameters.level}}
-        solved = [planned[1.0], planned[parameters.level]]
+        place = Place.of(parameters.world, parameters.wind, parameters.fall, context.cancel_flag)
+        levels = sorted({*(_CURVE if parameters.world == "gusty cliff" else (1.0,)), parameters.level}, reverse=True)
+        planned = {}
+        for level in levels:
+            context.progress(0.0, "planning")
+            planned[level] = plan(place, level)
+        returns, solved = augmented(place), [planned[1.0], planned[parameters.level]]
         measure = ExpectedShortfall(parameters.level)
-        curve = tuple(sorted(planned, reverse=True))
         sampled = np.empty((len(seeds), 2, 2))
         for row, seed in enumerate(seeds):
             context.progress((row + 1) / (len(seeds) + 1), "playing")
@@ -114,16 +108,16 @@ class RiskMeasures(Lab[RiskMeasuresParameters, RiskMeasuresView]):
                     "cdf": (("policy", "return"), np.concatenate([each.law.cdf(points) for each in solved])),
                     "curve": (
                         ("curve_level", "statistic"),
-                        np.array([_pair(planned[level].law, measure) for level in curve]),
+                        np.array([_pair(planned[level].law, measure) for level in levels]),
                     ),
-                    "visits": (("policy", "state"), np.array([_visits(returns, each) for each in solved])),
+                    "visits": (("policy", "state"), np.array([each.visits for each in solved])),
                 },
                 coords={
                     "seed": list(seeds),
                     "policy": ["mean", "shortfall"],
                     "statistic": ["mean", "shortfall"],
                     "return": points,
-                    "curve_level": list(curve),
+                    "curve_level": levels,
                 },
             ),
             parameters,
@@ -133,52 +127,33 @@ class RiskMeasures(Lab[RiskMeasuresParameters, RiskMeasuresView]):
         import plotly.graph_objects as go
 
         parameters = self.parameters_of(result)
-        title = f"{parameters.world}, worst {parameters.level:.0%} of returns"
+        share = f"worst {parameters.level:.0%}"
+        names = ("best mean", f"best in the {share}")
         if view.show == "visits":
-            traces, axes = _visit_traces(result, parameters)
+            seen, (traces, axes) = "Where the two policies go", _visit_traces(result, parameters, names)
         elif view.show == "laws":
-            points = result["return"].values
-            traces = [
-                line(points, result["cdf"].values[who], name, colour, shape="hv")
-                for who, (name, colour) in enumerate((("best mean", ORANGE), (f"best {parameters.level:.0%}", BLUE)))
-            ]
-            ends = points[[0, -1]]
-            traces.append(line(ends, np.full(2, parameters.level), "level", GREY, dash="dot"))
-            seen = points[np.flatnonzero(result["cdf"].values.max(axis=0) >= _RAREST)[0]]
-            room = 0.03 * (ends[1] - seen) + 1e-9
-            axes = {
-                "xaxis": axis("return", range=[seen - room, ends[1] + room]),
-                "yaxis": axis(
-                    "share of returns up to it",
-                    type="log",
-                    range=[np.log10(_RAREST), 0.05],
-                    exponentformat="power",
-                    dtick=1,
-                ),
-            }
+            seen, (traces, axes) = "Returns of the two policies", _law_traces(result, parameters, names)
         else:
+            seen = "What caution costs"
             (mean, shortfall), labels = _curve(result)
             traces = [
                 {
-                    **line(mean, shortfall, "solved for the worst share written there", BLUE, markers=True),
+                    **line(mean, shortfall, "plans, and the worst share that each minds", BLUE, markers=True),
                     "mode": "lines+markers+text",
                     "text": labels,
                     "textposition": ["top center" if k % 2 else "bottom center" for k in range(len(labels))],
                     "cliponaxis": False,
                 }
             ]
-            axes = {
-                "xaxis": axis("mean return"),
-                "yaxis": axis(f"mean of the worst {parameters.level:.0%}"),
-            }
+            axes = {"xaxis": axis("mean return"), "yaxis": axis(f"mean of the {share} of returns")}
         return go.Figure(
             data=traces,
             layout=layout(
-                title={"text": title},
-                legend={"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
-                margin={"l": 60, "r": 20, "t": 50, "b": 100},
-                uirevision=view.show,
-                **axes,
+                **judged_title(
+                    f"{seen}, {parameters.world}",
+                    f"judged: in played episodes, means of the {share} and means of all",
+                ),
+                **{"height": 450, "uirevision": view.show, **axes},
             ),
         )
 
@@ -208,7 +183,8 @@ class RiskMeasures(Lab[RiskMeasuresParameters, RiskMeasuresView]):
         of_gain, of_price = student_interval(gain), student_interval(price)
         estimate, interval = min(of_gain, of_price, key=lambda each: each[1][0])
         exact = result["exact"].values
-        slack = max(float(result["gap"]), 0.0) + (1 - _TAIL_WEIGHT) * max(float(exact[1, 0] - exact[1, 1]), 0.0)
+        slack = max(float(result["gap"]), 0.0) + (1 - TAIL_WEIGHT) * max(float(exact[1, 0] - exact[1, 1]), 0.0)
+        chosen = "; wind, fall and shares were chosen after seeing where the two policies part"
         return Verdict(
             claim=self.claim,
             source=self.source,
@@ -222,14 +198,9 @@ class RiskMeasures(Lab[RiskMeasuresParameters, RiskMeasuresView]):
             note=(
                 f"the worst gain {of_gain[0]:.3g} (exactly {exact[1, 1] - exact[0, 1]:.4g}), the mean pays "
                 f"{of_price[0]:.3g} (exactly {exact[0, 0] - exact[1, 0]:.4g}); no policy has a shortfall better by "
-                f"more than {slack:.2g}"
+                f"more than {slack:.2g}{chosen if self.parameters_of(result).world == 'gusty cliff' else ''}"
             ),
         )
-
-
-def _solve(returns: AugmentedReturns, level: float, context: Context) -> StaticRiskSolution:
-    score = ShortfallScore(level, _TAIL_WEIGHT if level < 1 else 1.0)
-    return minimal_static_risk(returns, score, tolerance=_TOLERANCE, cancel=context.cancel_flag)
 
 
 def _pair(law: DiscreteLaws, measure: ExpectedShortfall) -> tuple[float, float]:
@@ -240,20 +211,31 @@ def _curve(result: xr.Dataset) -> tuple[NDArray[np.float64], list[str]]:
     """Means and shortfalls, (2, points), and the levels whose policies have both in common, joined."""
     labels: dict[tuple[float, float], list[str]] = {}
     for level, point in zip(result["curve_level"].values, result["curve"].values, strict=True):
-        labels.setdefault((round(float(point[0]), 6), round(float(point[1]), 6)), []).append(f"{level:g}")
+        labels.setdefault((round(float(point[0]), 6), round(float(point[1]), 6)), []).append(f"{level:.0%}")
     return np.array(list(labels)).T, [", ".join(each) for each in labels.values()]
 
 
-def _visits(returns: AugmentedReturns, solved: StaticRiskSolution) -> NDArray[np.float64]:
-    """Expected number of decisions in each state, (S,)."""
-    return np.asarray(sum(mass.sum(axis=1) for mass in returns.occupancies(solved.policy)[:-1]))
+def _law_traces(
+    result: xr.Dataset, parameters: RiskMeasuresParameters, names: tuple[str, str]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    points, cdf = result["return"].values, result["cdf"].values
+    ends = points[[0, -1]]
+    seen = points[np.flatnonzero(cdf.max(axis=0) >= _RAREST)[0]]
+    room = 0.03 * (ends[1] - seen) + 1e-9
+    traces = [line(points, cdf[who], names[who], colour, shape="hv") for who, colour in enumerate((ORANGE, BLUE))]
+    traces.append(
+        line(ends, np.full(2, parameters.level), f"below: the worst {parameters.level:.0%}", GREY, dash="dot")
+    )
+    return traces, {
+        "xaxis": axis("return", range=[seen - room, ends[1] + room]),
+        "yaxis": log_axis("share of returns up to it", _RAREST, 1.0),
+    }
 
 
 def _visit_traces(
-    result: xr.Dataset, parameters: RiskMeasuresParameters
+    result: xr.Dataset, parameters: RiskMeasuresParameters, names: tuple[str, str]
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     visits = result["visits"].values
-    names = ("best mean", f"best worst {parameters.level:.0%}")
     if parameters.world == "icu-sepsis":
         order = np.argsort(-visits[0], kind="stable")[:60]
         rank = np.arange(len(order))
@@ -276,7 +258,7 @@ def _visit_traces(
                 "z": shade.reshape(grid.rows, grid.columns),
                 "zmin": 0.0,
                 "zmax": float(visits.max()),
-                "colorscale": "Cividis",
+                "colorscale": VALUES_SCALE,
                 "showscale": who == 1,
                 "colorbar": {"title": {"text": "visits"}, "thickness": 12},
                 "name": name,
@@ -301,5 +283,4 @@ def _visit_traces(
         "yaxis": axis("row", **rows),
         "xaxis2": axis(f"column: {names[1]}", domain=[0.54, 1.0], anchor="y2", showgrid=False),
         "yaxis2": axis("", anchor="x2", showticklabels=False, **rows),
-        "height": 380,
     }

@@ -78,6 +78,6 @@ def test_the_race_shows_the_metric_that_is_chosen(lab_page: OpenNotebook) -> Non
     assert_drawn(lab, figure_of(race, chosen, RaceView()))
     lab.page.get_by_role("checkbox", name="Absolute", exact=True).focus()
     lab.page.keyboard.press("Space")
-    lab.page.wait_for_function(f"() => {PLOT}._fullLayout.yaxis.title.text === 'largest distance over states'")
+    lab.page.wait_for_function(f"() => {PLOT}._fullLayout.yaxis.title.text === 'largest distance'")
     assert_drawn(lab, figure_of(race, chosen, RaceView(absolute=True)))
     finish(lab, "ch08-race")

@@ -12,8 +12,8 @@ from rlbook.chapters.ch08_distributional.contraction_race import (
     ContractionRace,
     RaceParameters,
     operator_of,
-    worst_ratios,
 )
+from rlbook.chapters.ch08_distributional.contraction_ratios import worst_ratios
 from rlbook.chapters.ch08_distributional.contraction_worlds import modulus, race_pair, race_world
 from rlbook.lab import Context
 from rlbook.mdp import FiniteMDP

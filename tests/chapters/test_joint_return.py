@@ -76,8 +76,8 @@ def test_every_world_and_model_draws():
     lab = JointReturn()
     for world in SIGNS:
         result = lab.run(JointReturnParameters(world=world, particles=4), [0, 1], Context())
-        for model in ("joint", "product of marginals"):
-            view = lab.make_view(result, {"model": model, "seed": 1})
+        for shown in ("joint particles", "product of marginals"):
+            view = lab.make_view(result, {"shown": shown, "seed": 1})
             figure = lab.figure(result, view)
             assert len(figure.data) == 6
-            assert model in lab.alt_text(result, view)
+            assert shown in lab.alt_text(result, view)
