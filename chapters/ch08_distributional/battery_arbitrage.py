@@ -1,7 +1,7 @@
 """Lab: a battery trades at prices that settle afterwards, and minds its worst days more or less.
 
-The claim and its threshold were written down before any result. The market's numbers and the weights that are canonical
-were not: they were chosen after seeing for which of them the averse battery still trades.
+The claim and its threshold were written down before any result. The market's numbers and the canonical weights were
+not: they were chosen after seeing results. So the claim says what happens in this market, not in most.
 """
 
 from __future__ import annotations
@@ -124,7 +124,8 @@ class BatteryArbitrage(Lab[BatteryParameters, BatteryView]):
         parameters = self.parameters_of(result)
         names = ("neutral", f"weight {parameters.risk_weight:g} on the worst {parameters.level:.0%}")
         markets = result.sizes["seed"]
-        said = "one market" if markets == 1 else f"{markets} markets" + (", mean" if view.show == "trades" else "")
+        which = "mean" if view.show == "trades" else "left: the first"
+        said = "one market" if markets == 1 else f"{markets} markets ({which})"
         traces = _trade_traces(result, names) if view.show == "trades" else _profit_traces(result, names)
         axes: dict[str, Any] = {
             "xaxis": axis("base price, calm", domain=[0.0, 0.46], type="category"),
@@ -189,7 +190,8 @@ class BatteryArbitrage(Lab[BatteryParameters, BatteryView]):
                 f"{made[:, 0].mean():.2f} trades a day become {made[:, 1].mean():.2f}, and their part in nervous "
                 f"markets {unsure[:, 0].mean():.0%} becomes {unsure[:, 1].mean():.0%}; mean profit falls from "
                 f"{profit[0, 0]:.3g} to {profit[1, 0]:.3g}, worst days rise from {profit[0, 1]:.3g} to "
-                f"{profit[1, 1]:.3g}; {idle} averse batteries never trade"
+                f"{profit[1, 1]:.3g}; {idle} averse batteries never trade; "
+                "market and weights were chosen after seeing results"
             ),
         )
 
@@ -234,10 +236,7 @@ def _trade_traces(result: xr.Dataset, names: tuple[str, str]) -> list[dict[str, 
 def _profit_traces(result: xr.Dataset, names: tuple[str, str]) -> list[dict[str, Any]]:
     quantile, share = result["quantile"].values[0], result["share"].values
     profit = result["profit"].values
-    traces = [
-        line(quantile[who], share, f"{names[who]}, first market", colour, shape="hv")
-        for who, colour in enumerate((ORANGE, BLUE))
-    ]
+    traces = [line(quantile[who], share, names[who], colour, shape="hv") for who, colour in enumerate((ORANGE, BLUE))]
     traces += [
         {**line(market[:, 0], market[:, 1], "same market", GREY, axes=RIGHT), "showlegend": False} for market in profit
     ]
@@ -250,6 +249,7 @@ def _profit_traces(result: xr.Dataset, names: tuple[str, str]) -> list[dict[str,
                 "y": profit[:, who, 1],
                 "marker": {"size": 9, "color": colour},
                 "name": names[who],
+                "showlegend": False,
                 "xaxis": RIGHT[0],
                 "yaxis": RIGHT[1],
             }

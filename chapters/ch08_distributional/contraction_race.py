@@ -204,7 +204,11 @@ class ContractionRace(Lab[RaceParameters, RaceView]):
                 xaxis2=axis(
                     "worst ratio: after / (modulus x before)",
                     anchor="y2",
-                    type="log" if max(worst[name] for name in names) > 3 else "linear",
+                    **(
+                        {"type": "log", "tickvals": [0.1, 0.3, 1, 3, 10, 30, 100, 300]}
+                        if max(worst[name] for name in names) > 3
+                        else {}
+                    ),
                 ),
                 yaxis2=axis("metric", anchor="x2", domain=[0.0, 0.44], autorange="reversed", dtick=1),
                 showlegend=False,  # the lower part names the colours

@@ -47,7 +47,7 @@ MEASURES: dict[MeasureName, Mean | ExpectedShortfall | Distortion] = {
 }
 _SAID: dict[MeasureName, str] = {
     "neutral": "the mean",
-    "CVaR": "the mean of the worst quarter",
+    "CVaR": "the worst quarter",
     "Wang": "Wang's measure",
     "CPW": "prospect weighting",
 }
@@ -213,7 +213,8 @@ class IQNQuantiles(Lab[IQNParameters, IQNView]):
             relation=">=",
             threshold=_THRESHOLD,
             n=result.sizes["seed"],
-            note=f"exact laws call for {'right' if calls else 'up'}; in the median seed the learned laws are "
+            note="the world was chosen so that measures part at its fork; "
+            f"exact laws call for {'right' if calls else 'up'}; in the median seed the learned laws are "
             f"{near[0]:.2g} (up) and {near[1]:.2g} (right) standard deviations away in Wasserstein distance",
         )
 

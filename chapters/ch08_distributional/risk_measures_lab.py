@@ -145,7 +145,11 @@ class RiskMeasures(Lab[RiskMeasuresParameters, RiskMeasuresView]):
                     "cliponaxis": False,
                 }
             ]
-            axes = {"xaxis": axis("mean return"), "yaxis": axis(f"mean of the {share} of returns")}
+            room = 0.12 * float(np.ptp(mean)) + 1e-3
+            axes = {
+                "xaxis": axis("mean return", range=[mean.min() - room, mean.max() + room]),
+                "yaxis": axis(f"mean of the {share} of returns"),
+            }
         return go.Figure(
             data=traces,
             layout=layout(

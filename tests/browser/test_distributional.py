@@ -12,6 +12,7 @@ import pytest
 from rlbook.chapters.ch08_distributional.contraction_race import ContractionRace, RaceParameters, RaceView
 from rlbook.chapters.ch08_distributional.moving_law import MovingLaw, MovingParameters, MovingView
 from rlbook.lab import Context, Lab
+from rlbook.registry import find_lab
 
 from .test_chapters import LabPage, OpenNotebook, finish, slider
 
@@ -21,6 +22,18 @@ PLOT = "document.querySelector('.rlbook-figure[data-revision] .js-plotly-plot')"
 TITLE_IS = f"title => {PLOT}?._fullLayout?.title?.text === title"
 # Places and heights of all traces, from what plotly made of them.
 DRAWN = f"() => {PLOT}._fullData.map(trace => [Array.from(trace.x), Array.from(trace.y)])"
+# Titles of the figure and of its axes that leave it, or that lie over each other.
+MISPLACED = f"""() => {{
+    const plot = {PLOT}, box = plot.getBoundingClientRect();
+    const titles = Array.from(plot.querySelectorAll('.infolayer .g-gtitle text, .infolayer [class*="title"] > text'))
+        .filter(title => title.textContent).map(title => [title.textContent, title.getBoundingClientRect()]);
+    const apart = (a, b) => a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
+    const cut = titles.filter(([, at]) => at.left < box.left - 1 || at.right > box.right + 1 || at.top < box.top - 1
+        || at.bottom > box.bottom + 1).map(([text]) => `cut: ${{text}}`);
+    const over = titles.flatMap(([text, at], i) => titles.slice(i + 1).filter(([, other]) => !apart(at, other))
+        .map(([other]) => `${{text}} over ${{other}}`));
+    return titles.length > 1 ? [...cut, ...over] : ['no titles'];
+}}"""
 
 
 @cache
@@ -65,6 +78,48 @@ def test_the_law_follows_quick_sweeps_and_the_discount(lab_page: OpenNotebook) -
     lab.page.wait_for_timeout(700)  # nothing older may come later
     assert_drawn(lab, expected)
     finish(lab, "ch08")
+
+
+def test_the_law_is_shown_in_the_representation_that_is_chosen(lab_page: OpenNotebook) -> None:
+    """Defect: masses drawn at places that belong to another representation."""
+    lab = opened(lab_page, "moving-law")
+    for name in ("categorical", "expectiles", "particles", "quantiles"):
+        lab.page.get_by_label("Representation", exact=True).select_option(name)
+        assert_drawn(lab, figure_of(MovingLaw(), MovingParameters(representation=name), MovingView()))
+    finish(lab, "ch08-representations")
+
+
+@pytest.mark.parametrize(
+    ("name", "control", "field"),
+    [
+        ("contraction-race", "Discount", "discount"),
+        ("heavy-tails", "Tail", "tail"),
+        ("iqn-quantiles", "Wind", "wind"),
+        ("convex-scoring", "Level", "level"),
+        ("risk-measures", "Level", "level"),
+        ("battery-arbitrage", "Risk weight", "risk_weight"),
+        ("joint-return", "Discount", "discount"),
+        ("joint-contraction", "Discount", "discount"),
+    ],
+)
+def test_figures_follow_ten_quick_moves_and_fit_their_place(
+    lab_page: OpenNotebook, name: str, control: str, field: str
+) -> None:
+    """Defects: a figure of a value that was passed; titles and axes cut at the edge, or over one another."""
+    lab = opened(lab_page, name)
+    assert lab.page.evaluate(MISPLACED) == []
+    declared = find_lab(name)
+    lab.press(slider(lab, control), "ArrowLeft", 10, interval_ms=25)
+    reached = float(slider(lab, control).get_attribute("aria-valuetext") or "nan")
+    assert reached < getattr(declared.Parameters(), field)
+    chosen = declared.Parameters(**{field: reached})
+    result = declared.run(chosen, range(declared.preview_seeds), Context())
+    expected = declared.figure(declared.stamp(result, chosen), declared.make_view(result))
+    assert_drawn(lab, expected)
+    lab.page.wait_for_timeout(700)  # nothing older may come later
+    assert_drawn(lab, expected)
+    assert lab.page.evaluate(MISPLACED) == []
+    finish(lab, f"ch08-{name}")
 
 
 def test_the_race_shows_the_metric_that_is_chosen(lab_page: OpenNotebook) -> None:

@@ -77,6 +77,22 @@ def test_the_histogram_holds_all_mass(sweep):
         assert sum(figure.data[1].y) == pytest.approx(1.0)
 
 
+def test_expectiles_move_and_prove_nothing():
+    """Prevents a verdict that holds for a representation of which nothing is proven, and means that drift."""
+    result = LAB.run(MovingParameters(representation="expectiles", m=8), [0, 2], Context())
+    assert result.sizes["number"] == 9
+    verdict = LAB.verdict(result)
+    assert verdict.status == "inconclusive"
+    assert "nothing is proven" in verdict.note
+    for row, seed in enumerate([0, 2]):
+        truth = Truth.of(moving_world("garnet", 0.8, seed))
+        middle = result["parameter"].values[row, -1][:, 4]
+        np.testing.assert_allclose(middle, truth.laws.means(), atol=truth.missed.max() + 1e-3)
+    drawn = [trace.name for trace in LAB.figure(result, LAB.make_view(result)).data]
+    assert "bound of as many quantiles" in drawn
+    assert "proven bound at rest" not in drawn
+
+
 def test_reach_widens_what_is_said():
     """Prevents verdicts that take the pruned truth for the truth."""
     truth = Truth.of(moving_world("bits", 0.9, 0))

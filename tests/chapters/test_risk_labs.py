@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rlbook.chapters.ch08_distributional import risk_plans
 from rlbook.chapters.ch08_distributional.battery_arbitrage import BatteryArbitrage, BatteryParameters
 from rlbook.chapters.ch08_distributional.convex_scoring_lab import ConvexScoringParameters, ConvexScoringRisk
 from rlbook.chapters.ch08_distributional.convex_scoring_worlds import (
@@ -17,7 +18,7 @@ from rlbook.chapters.ch08_distributional.convex_scoring_worlds import (
 from rlbook.chapters.ch08_distributional.risk_measures_lab import RiskMeasures, RiskMeasuresParameters
 from rlbook.chapters.ch08_distributional.risk_worlds import gusty_cliff
 from rlbook.environments import make
-from rlbook.errors import ParameterError
+from rlbook.errors import Cancelled, ParameterError
 from rlbook.lab import Context
 from rlbook.tabular import backward_induction
 from rlbook.tabular.distributional import (
@@ -105,6 +106,35 @@ def test_the_two_policies_of_the_cliff_are_judged_by_episodes_that_agree_with_th
     sampled = result["sampled"].values
     error = sampled.std(axis=0, ddof=1) / np.sqrt(6)
     assert np.all(np.abs(sampled.mean(axis=0) - result["exact"].values) <= 6 * error + 0.05)
+
+
+def test_plans_are_made_once_for_all_seeds(monkeypatch):
+    """Prevents planning again for each chunk of seeds, which took most of a chapter's time."""
+    solved = []
+
+    def counting(*arguments, **options):
+        solved.append(arguments[1].level)
+        return minimal_static_risk(*arguments, **options)
+
+    monkeypatch.setattr(risk_plans, "minimal_static_risk", counting)
+    risk_plans.plan.cache_clear()
+    lab, other = RiskMeasures(), RiskMeasuresParameters(level=0.05)
+    first = lab.run(other, [0], Context())
+    assert len(solved) == len(set(solved)) == first.sizes["curve_level"]
+    again = lab.run(other, [1, 2], Context())
+    assert len(solved) == first.sizes["curve_level"]
+    np.testing.assert_array_equal(first["exact"], again["exact"])
+    lab.run(RiskMeasuresParameters(level=0.05, fall=20.0), [0], Context())
+    assert len(solved) == 2 * first.sizes["curve_level"]
+
+
+def test_a_plan_that_was_cancelled_is_not_remembered():
+    risk_plans.plan.cache_clear()
+    stop, go = np.ones(1, dtype=np.uint8), np.zeros(1, dtype=np.uint8)
+    with pytest.raises(Cancelled):
+        risk_plans.plan(risk_plans.Place.of("gusty cliff", 0.01, 10.0, stop), 0.1)
+    found = risk_plans.plan(risk_plans.Place.of("gusty cliff", 0.01, 10.0, go), 0.1)
+    assert found is risk_plans.plan(risk_plans.Place.of("gusty cliff", 0.01, 10.0, stop), 0.1)
 
 
 def test_a_weight_on_the_worst_days_never_raises_the_mean_or_lowers_them():
