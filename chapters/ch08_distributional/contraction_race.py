@@ -186,14 +186,14 @@ class ContractionRace(Lab[RaceParameters, RaceView]):
                 "yaxis": RIGHT[1],
             },
         ]
-        said = f"discount^{POWERS[parameters.metric]:.3g} a backup"
+        said = f"discount^{POWERS[parameters.metric]:.3g}"
         return go.Figure(
             data=traces,
             layout=layout(
                 **{
                     **judged_title(
                         f"{_operator(parameters)}, {parameters.world}, discount {parameters.discount:g}",
-                        f"judged: {parameters.metric}, bold, against its modulus, dashed: {said}",
+                        f"bold: {parameters.metric}, judged; dashed: its modulus, {said}",
                     ),
                     "margin": {"l": 60, "r": 20, "t": 76, "b": 58},
                 },

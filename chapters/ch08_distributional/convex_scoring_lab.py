@@ -155,7 +155,7 @@ class ConvexScoringRisk(Lab[ConvexScoringParameters, ConvexScoringView]):
                     f"{parameters.measure[0].upper()}{parameters.measure[1:]}, {parameters.world}, {parameters.scheme}",
                     "judged: how far the policy found lies above the least of all",
                 ),
-                xaxis=axis(x_title, type="log" if logarithmic else "linear"),
+                xaxis=axis(x_title, **({"type": "log", "dtick": 1} if logarithmic else {})),
                 yaxis=axis(y_title),
                 height=450,
                 uirevision=view.show,

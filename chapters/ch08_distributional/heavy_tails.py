@@ -166,7 +166,7 @@ class HeavyTails(Lab[HeavyTailsParameters, HeavyTailsView]):
                 yaxis2=axis("share of seeds", anchor="x2", range=[0.0, 1.05]),
                 **judged_title(
                     f"Errors of values: {said}, {parameters.world}",
-                    f"lines: medians, bands: 8 of 10 seeds; judged: the median ratio, at most {_THRESHOLD:g}",
+                    f"judged: the median ratio, at most {_THRESHOLD:g}; bands: 8 of 10 seeds",
                 ),
                 height=470,
             ),

@@ -135,7 +135,7 @@ class JointContraction(Lab[JointContractionParameters, JointContractionView]):
                 **judged_title(
                     f"{parameters.sources} {'source' if parameters.sources == 1 else 'sources'}, {parameters.world}, "
                     f"discount {parameters.discount:g}",
-                    f"judged: {parameters.metric}, bold, of the farthest state, against its modulus, dashed",
+                    f"bold: {parameters.metric}, judged; dashed: its modulus; of the farthest state",
                     rows=2,
                     columns=3,
                 ),

@@ -167,7 +167,7 @@ class JointReturn(Lab[JointReturnParameters, JointReturnView]):
             data=traces,
             layout=layout(
                 **judged_title(
-                    f"{parameters.world.capitalize()}: {view.shown}, at MMD {shown:.2g} from the truth",
+                    f"{parameters.world.capitalize()}: {view.shown}, off by MMD {shown:.2g}",
                     f"judged: the product's MMD over that of the particles, at least {_THRESHOLD:g}",
                 ),
                 xaxis=axis("return from apples", range=[-0.06 * top, top], domain=[0.0, 0.74]),

@@ -143,6 +143,7 @@ class RiskMeasures(Lab[RiskMeasuresParameters, RiskMeasuresView]):
                     "text": labels,
                     "textposition": ["top center" if k % 2 else "bottom center" for k in range(len(labels))],
                     "cliponaxis": False,
+                    "showlegend": True,
                 }
             ]
             room = 0.12 * float(np.ptp(mean)) + 1e-3

@@ -22,13 +22,14 @@ PLOT = "document.querySelector('.rlbook-figure[data-revision] .js-plotly-plot')"
 TITLE_IS = f"title => {PLOT}?._fullLayout?.title?.text === title"
 # Places and heights of all traces, from what plotly made of them.
 DRAWN = f"() => {PLOT}._fullData.map(trace => [Array.from(trace.x), Array.from(trace.y)])"
-# Titles of the figure and of its axes that leave it, or that lie over each other.
+# Titles of the figure and of its axes that leave it, or that lie over each other. The box of a line is higher than its
+# letters, by which the upper one may stand out.
 MISPLACED = f"""() => {{
     const plot = {PLOT}, box = plot.getBoundingClientRect();
     const titles = Array.from(plot.querySelectorAll('.infolayer .g-gtitle text, .infolayer [class*="title"] > text'))
         .filter(title => title.textContent).map(title => [title.textContent, title.getBoundingClientRect()]);
     const apart = (a, b) => a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
-    const cut = titles.filter(([, at]) => at.left < box.left - 1 || at.right > box.right + 1 || at.top < box.top - 1
+    const cut = titles.filter(([, at]) => at.left < box.left - 1 || at.right > box.right + 1 || at.top < box.top - 5
         || at.bottom > box.bottom + 1).map(([text]) => `cut: ${{text}}`);
     const over = titles.flatMap(([text, at], i) => titles.slice(i + 1).filter(([, other]) => !apart(at, other))
         .map(([other]) => `${{text}} over ${{other}}`));
