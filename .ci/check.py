@@ -1,7 +1,9 @@
-"""Runs every check of the project and ends with pytest's own closing line; arguments go to pytest.
+"""Runs every check of the project and ends with how many tests passed; arguments go to pytest.
 
 ruff, then mypy while `rlbook warm` compiles the kernels that tests need, then pytest; a failure of one does not keep
-the next from running, and the exit code is not 0 if any of them failed. Run it with the Python of `.venv`.
+the next from running, and the exit code is not 0 if any of them failed. pytest runs twice: first over what is marked
+`serial`, alone on the machine, then over all else in as many processes as there are cores. With arguments it runs once,
+in one process, as they say. Run this file with the Python of `.venv`.
 """
 
 from __future__ import annotations
@@ -9,12 +11,18 @@ from __future__ import annotations
 import hashlib
 import os
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
+from collections import Counter
 from pathlib import Path
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
+MOST_PROCESSES = 8  # each imports, and loads the kernels, for itself, which takes time and up to 2 GB
 
 
 def package_folders() -> dict[str, str]:
@@ -57,11 +65,49 @@ def mypy() -> int:
     return code
 
 
-def run(module: str, *arguments: str, folder: Path = ROOT) -> int:
-    """Run `python -m module` with its output on ours; returns its exit code."""
-    print(f"$ {module} {' '.join(arguments)}", flush=True)
+def run(module: str, *arguments: str, folder: Path | None = None, **settings: str) -> int:
+    """Run `python -m module` with its output on ours, in the clone's root unless told; returns its exit code.
+
+    settings: environment variables on top of ours.
+    """
+    print(f"$ {shlex.join([module, *arguments])}", flush=True)
     # -P: the current folder must not make `tabular` or `tests` importable under their bare names.
-    return subprocess.run([sys.executable, "-P", "-m", module, *arguments], cwd=folder, check=False).returncode
+    command = [sys.executable, "-P", "-m", module, *arguments]
+    return subprocess.run(command, cwd=folder or ROOT, env=os.environ | settings, check=False).returncode
+
+
+def all_tests() -> int:
+    """Run what is marked `serial`, alone, then the rest on all cores; say what came of both; return an exit code."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # Worksteal keeps neighbours in one process, and with them what a file computes once for all of its tests.
+    shared = ["-n", str(min(cores, MOST_PROCESSES)), "--dist", "worksteal"]
+    began, code, total, parts = time.monotonic(), 0, Counter[str](), []
+    with tempfile.TemporaryDirectory() as folder:
+        # One process for each core leaves no core for a second thread of BLAS in any of them.
+        for mark, more, settings in (("serial", [], {}), ("not serial", shared, {"OPENBLAS_NUM_THREADS": "1"})):
+            report = Path(folder) / "report.xml"
+            report.unlink(missing_ok=True)
+            code = run("pytest", "-m", mark, *more, f"--junitxml={report}", **settings) or code
+            tally, seconds = counted(report)
+            total += tally
+            parts.append(f"{tally.total()} {mark} in {seconds:.0f} s")
+    outcomes = [f"{total[outcome]} {outcome}" for outcome in ("passed", "skipped", "failed") if total[outcome]]
+    found = ", ".join(outcomes) or "nothing was tested"
+    print(f"rlbook: {found} in {(time.monotonic() - began) / 60:.1f} min ({', '.join(parts)})", flush=True)
+    return code
+
+
+def counted(report: Path) -> tuple[Counter[str], float]:
+    """How many tests passed, were skipped or failed, and in how many seconds, by pytest's own report.
+
+    Where pytest died before it wrote one, nothing is counted.
+    """
+    if not report.is_file():
+        return Counter(), 0.0
+    suite = next(ElementTree.parse(report).iter("testsuite"))
+    tests, skipped, failed, broken = (int(suite.get(name, 0)) for name in ("tests", "skipped", "failures", "errors"))
+    outcomes = {"passed": tests - skipped - failed - broken, "skipped": skipped, "failed": failed + broken}
+    return +Counter(outcomes), float(suite.get("time", 0))
 
 
 def main() -> int:
@@ -77,7 +123,7 @@ def main() -> int:
     failed = [name for name, code in checks.items() if code != 0]
     if failed:
         print(f"rlbook: FAILED before pytest: {', '.join(failed)} (see above)", flush=True)
-    code = run("pytest", *sys.argv[1:])
+    code = run("pytest", *sys.argv[1:]) if sys.argv[1:] else all_tests()
     return code or (1 if failed else 0)
 
 

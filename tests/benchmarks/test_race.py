@@ -111,6 +111,7 @@ def test_a_solver_that_fails_is_shown_so(options, failure):
     assert (outcome.median, outcome.values) == (None, None)
 
 
+@pytest.mark.serial
 def test_a_solver_that_takes_too_long_is_stopped():
     """Prevents a race that never ends."""
     began = time.perf_counter()

@@ -90,6 +90,7 @@ def warm_kernels():
     subprocess.run([sys.executable, "-m", "rlbook", "warm"], check=True, capture_output=True)
 
 
+@pytest.mark.serial
 @pytest.mark.slow
 @pytest.mark.usefixtures("warm_kernels")
 @each_chapter

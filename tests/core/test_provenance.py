@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
+import multiprocessing
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,9 @@ from rlbook import provenance
 from rlbook.errors import RlbookError
 from rlbook.registry import labs
 
+from .import_probe import loaded_by_a_run
+
+ROOT = Path(__file__).resolve().parents[2]
 FILES = {
     "__init__.py": "",
     "lab.py": """
@@ -128,23 +131,27 @@ def test_commands_and_widgets_move_no_number() -> None:
     assert not [name for name in reached if name.startswith(("rlbook.cli", "rlbook.widgets", "rlbook.store"))]
 
 
-PROBE = """
-import json, sys
-from importlib import import_module
-from rlbook.lab import Context
-module, name = sys.argv[1:]
-lab = getattr(import_module(module), name)()
-result = lab.run(lab.canonical[0], range(lab.preview_seeds), Context())
-lab.verdict(result)
-print(json.dumps([m for m in sys.modules if m == "rlbook" or m.startswith("rlbook.")]))
-"""
+@pytest.fixture(scope="module")
+def fresh_processes() -> Iterator[ProcessPoolExecutor]:
+    """Every call runs in a process of its own that has imported other people's libraries, and nothing of ours.
+
+    Those libraries are half of what a probe costs, and a process is forked off one that has them already.
+    """
+    forking = multiprocessing.get_context("forkserver")
+    forking.set_forkserver_preload(["numba", "plotly.graph_objects", "pydantic", "scipy.optimize", "xarray"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT))
+        with ProcessPoolExecutor(1, mp_context=forking, max_tasks_per_child=1) as pool:
+            yield pool
 
 
 @pytest.mark.parametrize("name", labs())
-def test_all_that_a_run_really_imports_is_among_the_sources_of_its_lab(name: str) -> None:
+def test_all_that_a_run_really_imports_is_among_the_sources_of_its_lab(
+    fresh_processes: ProcessPoolExecutor, name: str
+) -> None:
     """The sources are found without running anything; an import that is missed would keep stale results alive."""
     module = type(labs()[name]).__module__
-    command = [sys.executable, "-c", PROBE, module, type(labs()[name]).__name__]
-    loaded = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    before, loaded = fresh_processes.submit(loaded_by_a_run, module, type(labs()[name]).__name__).result()
+    assert before == []
     # Importing a chapter's package by its path may bring in siblings of the lab that it does not use.
     assert set(loaded) <= set(provenance.sources(module))

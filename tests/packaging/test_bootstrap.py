@@ -115,6 +115,7 @@ def test_make_lab_passes_port_and_arguments_on(made: Clone) -> None:
     assert (code, said.strip()) == (0, "rlbook lab --dir my-chapters --port 9999 -- --no-browser")
 
 
+@pytest.mark.serial
 def test_a_second_start_runs_no_pip_and_is_quick(made: Clone) -> None:
     """Prevents: a start that installs again, or that goes by file times, which every `git clone` renews."""
     before = made.pip_runs

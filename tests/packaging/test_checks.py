@@ -1,4 +1,4 @@
-"""`.ci/check.py` and `.ci/run`: no failure gets lost, and pytest has the last word."""
+"""`.ci/check.py` and `.ci/run`: no failure gets lost, and the last word counts all tests."""
 
 from __future__ import annotations
 
@@ -24,23 +24,101 @@ def check() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("failing", [None, "ruff check", "ruff format", "mypy", "pytest"])
+STEPS = ["ruff check", "ruff format --check", "mypy", "pytest -m serial", "pytest -m not serial"]
+
+
+class Warming:
+    """Stands in for the process that compiles kernels."""
+
+    code = 0
+
+    def __init__(self, command: list[str], cwd: Path) -> None:
+        assert command[-2:] == ["rlbook", "warm"]
+
+    def wait(self) -> int:
+        return self.code
+
+
+@pytest.mark.parametrize("failing", [None, "rlbook warm", *STEPS])
 def test_each_failure_reaches_the_exit_code(
     check: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], failing: str | None
 ) -> None:
     """Prevents: `make test` that is green because the last of its commands was."""
     ran: list[str] = []
 
-    def run(module: str, *arguments: str, folder: Path = ROOT) -> int:
-        ran.append(" ".join([module, *arguments[:1]]))
-        return int(failing is not None and ran[-1].startswith(failing))
+    def run(module: str, *arguments: str, **settings: str) -> int:
+        ran.append(" ".join([module, *arguments[:2]]))
+        return int(ran[-1] == failing)
 
     monkeypatch.setattr(check, "run", run)
     monkeypatch.setattr(check, "mypy", lambda: run("mypy"))
+    monkeypatch.setattr(check.subprocess, "Popen", Warming)
+    monkeypatch.setattr(Warming, "code", int(failing == "rlbook warm"))
     monkeypatch.setattr(check.sys, "argv", ["check.py"])
     assert check.main() == int(failing is not None)
-    assert ran == ["ruff check", "ruff format", "mypy", "pytest"]
-    assert (f"FAILED before pytest: {failing}" in capsys.readouterr().out) == (failing not in {None, "pytest"})
+    assert ran == STEPS
+    before = failing is not None and "pytest" not in failing
+    assert ("FAILED before pytest: " in capsys.readouterr().out) == before
+
+
+def test_arguments_go_to_one_pytest(check: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents: `make test ARGS="-k name"` that fails because no test of that name is serial, or runs it twice."""
+    ran: list[tuple[str, ...]] = []
+
+    def run(*command: str) -> int:
+        ran.append(command)
+        return 5 if command[0] == "pytest" else 0
+
+    monkeypatch.setattr(check, "run", run)
+    monkeypatch.setattr(check, "mypy", lambda: 0)
+    monkeypatch.setattr(check.subprocess, "Popen", Warming)
+    monkeypatch.setattr(check.sys, "argv", ["check.py", "-k", "name"])
+    assert check.main() == 5
+    assert ran[2:] == [("pytest", "-k", "name")]
+
+
+SETTINGS = '[tool.pytest.ini_options]\nmarkers = ["serial: alone"]\n'
+ALONE = "import pytest\n@pytest.mark.serial\ndef test_alone(): assert {alone}\n"
+SHARED = """
+import os, pytest
+def test_shared():
+    assert os.environ["PYTEST_XDIST_WORKER"] and os.environ["OPENBLAS_NUM_THREADS"] == "1"
+def test_skipped(): pytest.skip("why not")
+def test_either(): {either}
+"""
+
+
+@pytest.mark.parametrize(
+    ("alone", "either", "code", "outcomes"),
+    [
+        ("True", "...", 0, "3 passed, 1 skipped"),
+        ("False", "...", 1, "2 passed, 1 skipped, 1 failed"),
+        ("True", "os._exit(0)", 1, "2 passed, 1 skipped, 1 failed"),
+        (None, "...", 5, "2 passed, 1 skipped"),
+    ],
+    ids=["all is well", "a serial test fails", "a process dies", "none is serial"],
+)
+def test_two_runs_of_pytest_count_as_one(
+    check: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    alone: str | None,
+    either: str,
+    code: int,
+    outcomes: str,
+) -> None:
+    """Prevents: a failure or a count that the second run hides, a dead process, and a mark that nothing bears."""
+    (tmp_path / "pyproject.toml").write_text(SETTINGS)
+    (tmp_path / "test_shared.py").write_text(SHARED.format(either=either))
+    if alone is not None:
+        (tmp_path / "test_alone.py").write_text(ALONE.format(alone=alone))
+    monkeypatch.setattr(check, "ROOT", tmp_path)
+    monkeypatch.setattr(check.os, "sched_getaffinity", lambda _: {0, 1})
+    for name in [name for name in os.environ if name.startswith("PYTEST_")]:
+        monkeypatch.delenv(name)
+    assert check.all_tests() == code
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"rlbook: {outcomes} in 0.")
 
 
 def test_mypy_runs_again_after_a_change_and_only_then(

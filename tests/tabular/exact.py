@@ -10,12 +10,20 @@ from rlbook.mdp import FiniteMDP
 
 
 def exact_optimal_values(mdp: FiniteMDP) -> list[Fraction]:
-    """Policy iteration over the rationals, on the MDP of the stored doubles; ends with a proof of optimality."""
+    """Policy iteration over the rationals, on the MDP of the stored doubles; ends with a proof of optimality.
+
+    ArithmeticError where a policy comes back. At discount 1 rows of doubles may sum to a little more than 1, and where
+    episodes hardly end, a policy can then have no value.
+    """
     discount = Fraction(mdp.discount)
     rows = [_row(mdp, i) for i in range(mdp.n_pairs)]
     rewards = [Fraction(float(r)) for r in mdp.expected_reward]
     choice = [int(i) for i in mdp.state_ptr[:-1]]
+    tried: set[tuple[int, ...]] = set()
     while True:
+        if tuple(choice) in tried:
+            raise ArithmeticError(f"the policy of pairs {choice} came back, so no values are optimal")
+        tried.add(tuple(choice))
         values = _solve([rows[i] for i in choice], [rewards[i] for i in choice], discount)
         improved = False
         for s in range(mdp.n_states):

@@ -13,6 +13,7 @@ from .fake_labs import DeafLab, LiveLab, Powers, PowersLab, SlowLab
 from .panels import PATIENT, control, living
 
 
+@pytest.mark.serial
 def test_only_the_last_of_many_moves_counts() -> None:
     """Defect: slider events queue up, and the kernel computes for minutes what nobody waits for."""
     explorer = explore(SlowLab())

@@ -224,6 +224,7 @@ def test_the_number_of_workers_changes_no_bit(learner):
     assert alone.identical(first.sel(seed=[3]))
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("learner", [DynaQ(planning_steps=2000), PrioritisedSweeping(planning_steps=2000)])
 def test_planning_stops_soon_after_it_is_cancelled(learner):
     """Prevents a poll every so many steps, each of which may plan for long."""

@@ -254,6 +254,7 @@ def test_cancel_ends_a_long_run():
         replicate(SMALL, ReplayQLearning(updates=4), range(4), steps=20_000_000, checkpoints=1, cancel=flag)
 
 
+@pytest.mark.serial
 def test_cancel_is_heard_between_long_replays():
     """Prevents a flag that is looked at every few thousand steps, when each of them replays for a millisecond."""
     learner, flag = ReplayQLearning(updates=200_000), np.zeros(1, np.uint8)

@@ -136,6 +136,7 @@ def test_progress_rises_to_its_end(length, workers):
     assert threads == {caller}
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("workers", [1, 2, 5])
 @pytest.mark.parametrize("progress", [None, lambda fraction: None], ids=["silent", "with progress"])
 def test_cancel_is_heard_at_once(workers, progress):
