@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -214,9 +215,9 @@ def augment(mdp: FiniteMDP, horizon: int, step: float | None = None) -> Augmente
     require_stored(mdp, "augment")
     if isinstance(horizon, bool) or not isinstance(horizon, (int, np.integer)) or horizon < 1:
         raise ParameterError(f"horizon is {horizon!r}; it counts decisions and must be an integer, 1 or more")
-    size = reward_step(mdp) if step is None else float(step)
-    if not 0 < size < math.inf:
+    if step is not None and not (isinstance(step, Real) and 0 < step < math.inf):
         raise ParameterError(f"step is {step!r}; give a positive number, in units of return")
+    size = reward_step(mdp) if step is None else float(step)
     reward, kind = _paid(mdp)
     if np.abs(reward).max() / size * int(horizon) > _LARGEST_WHOLE:
         raise ParameterError(f"step is {size:g}, of which returns would be too many for a double; give a larger step")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -119,8 +120,8 @@ class Categorical:
     def uniform(low: float, high: float, k: int) -> Categorical:
         """k evenly spaced atoms from low to high, in units of return."""
         require_whole("k", k, 2, 2**31)
-        if not -math.inf < low < high < math.inf:
-            raise ParameterError(f"low is {low} and high {high}; give finite ends, the first atom below the last")
+        if not (isinstance(low, Real) and isinstance(high, Real) and -math.inf < low < high < math.inf):
+            raise ParameterError(f"low is {low!r} and high {high!r}; give finite ends, the first atom below the last")
         return Categorical(np.linspace(low, high, k))
 
     @staticmethod
@@ -129,7 +130,7 @@ class Categorical:
 
         A projected law may reach farther than the returns of its own state, and what a backup then pushes beyond the
         ends is cut off: with few atoms means move by that, within `wasserstein_bound`. Atoms from (least reward) /
-        (1 - discount) to (greatest reward) / (1 - discount), 0 among them, keep all means.
+        (1 - discount) to (greatest reward) / (1 - discount), or from or to 0 where that is farther, keep all means.
 
         Raises ParameterError where returns are unbounded; a single possible return is widened by a half on both sides.
         """

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
@@ -77,8 +78,9 @@ class VarianceScore:
 
     def __post_init__(self) -> None:
         for name in ("mean_weight", "aversion"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ParameterError(f"{name} is {getattr(self, name)!r}; give a finite number, 0 or more")
+            weight: float = getattr(self, name)
+            if not isinstance(weight, Real) or not 0 <= weight < math.inf:
+                raise ParameterError(f"{name} is {weight!r}; give a finite number, 0 or more")
         if self.mean_weight == self.aversion == 0:
             raise ParameterError("mean_weight and aversion are both 0, which asks for nothing; make one positive")
 
@@ -127,9 +129,9 @@ class ShortfallScore:
     at_atoms: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not 0 < self.level <= 1:
+        if not isinstance(self.level, Real) or not 0 < self.level <= 1:
             raise ParameterError(f"level is {self.level!r}, but it is a share of the worst; give a number in (0, 1]")
-        if not 0 <= self.weight <= 1:
+        if not isinstance(self.weight, Real) or not 0 <= self.weight <= 1:
             raise ParameterError(f"weight is {self.weight!r}, but it mixes with the mean; give a number in [0, 1]")
 
     def scores(self, cost: NDArray[np.float64], v: float, about: float) -> NDArray[np.float64]:
@@ -171,7 +173,7 @@ class EntropicScore:
     at_atoms: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.level < 1:
+        if not isinstance(self.level, Real) or not 0 < self.level < 1:
             raise ParameterError(
                 f"level is {self.level!r}; give a number in (0, 1): at 1 the measure is the mean, and no v attains it"
             )

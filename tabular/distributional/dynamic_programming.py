@@ -116,10 +116,10 @@ def return_laws(
 
     policy: as in `as_stochastic`; None or "optimal" for greedy in the means, where an action that is best but for
     rounding stays (`greedy_actions`). tolerance: on `remaining`, or, where no bound is known, on the change of one
-    sweep; in the units of `metric`. sweeps: the most to
-    make, at least 1. cancel: uint8 (1,), looked at after each sweep; what was reached is returned. progress: told the
-    part of the sweeps done, and 1 at the end. Raises MDPError for a policy that is none, or at discount 1 where its
-    episodes need not end; ParameterError for other arguments out of range.
+    sweep; in the units of `metric`. sweeps: the most to make, at least 1. cancel: uint8 (1,), looked at after each
+    sweep; what was reached is returned. progress: told the part of the sweeps done, and 1 at the end. Raises MDPError
+    for a policy that is none, or at discount 1 where its episodes need not end; ParameterError for other arguments out
+    of range.
     """
     require_stored(mdp, "dynamic programming of return laws")
     if not isinstance(representation, ExactLaws) and not hasattr(representation, "project"):

@@ -3,10 +3,11 @@
     e_i(s) <- e_i(s) + alpha E[2 |tau_i - 1{Z < e_i(s)}| (Z - e_i(s))],      Z = r + discount X,  or r if it ended
 
 X has a law whose expectiles are those kept for s' (`Expectiles` says which one; with `naive` the expectiles themselves
-are taken for samples). The algorithm is that of Rowland, Dadashi, Kumar, Munos, Bellemare & Dabney, *Statistics and
-Samples in Distributional Reinforcement Learning* (2019), section 4, with the factor 2 that makes the expectile of level
-1/2, the mean, learn by TD(0): one expectile is TD(0), bit for bit. The expected update is zero where the e_i are the
-expectiles of the backed-up law, and so at the fixed points of `return_laws`.
+are taken for samples). That is after Rowland, Dadashi, Kumar, Munos, Bellemare & Dabney, *Statistics and Samples in
+Distributional Reinforcement Learning* (2019), of which we could read no more than the introduction; the law that is
+imputed is ours. The factor 2 makes the expectile of level 1/2, the mean, learn by TD(0): one expectile is TD(0), bit
+for bit. The expected update is zero where the e_i are the expectiles of the backed-up law, and so at the fixed points
+of `return_laws`.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ Reinforcement Learning", NeurIPS 2024, abstract read.)
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,7 +51,7 @@ def joint_wasserstein(first: JointLaws, second: JointLaws, p: float = 1.0) -> ND
     of up to some hundred atoms. Raises ParameterError for a p out of range and for a program that is not solved.
     """
     _check_alike(first, second)
-    if not 1 <= p < math.inf:
+    if not isinstance(p, Real) or not 1 <= p < math.inf:
         raise ParameterError(f"p is {p!r}; in several dimensions give a finite number, 1 or more")
     return np.array([_transport(*first.law(i), *second.law(i), p) for i in range(first.n_laws)])
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -92,7 +93,7 @@ def fitted_particles(
             "learned_joint_particles for others"
         )
     require_whole("iterations", iterations, 0, _MOST)
-    if not 0 <= softening < math.inf:
+    if not isinstance(softening, Real) or not 0 <= softening < math.inf:
         raise ParameterError(f"softening is {softening!r}; give a finite number, 0 or more")
     moved = _checked(start, laws)
     room = np.square(softening * _deviations(laws))
@@ -178,7 +179,7 @@ def learned_joint_particles(
     for name, count, least, most in (("m", m, 1, _MOST), ("steps", steps, 0, _MOST), ("seed", seed, 0, _LARGEST_SEED)):
         require_whole(name, count, least, most)
     for name, number in (("step_size", step_size), ("decay", decay)):
-        if not 0 < number < math.inf:
+        if not isinstance(number, Real) or not 0 < number < math.inf:
             raise ParameterError(f"{name} is {number!r}; give a finite number above 0")
     rows = world.policy_rows(policy)
     level = row_levels(rows)

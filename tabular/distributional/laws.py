@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -247,7 +248,7 @@ def two_tables(
 
 def check_discount(discount: float) -> float:
     """The discount as a float; raises ParameterError unless it lies in [0, 1]."""
-    if not 0 <= discount <= 1:
+    if not isinstance(discount, Real) or not 0 <= discount <= 1:
         raise ParameterError(f"discount is {discount!r}; give a number from 0 to 1")
     return float(discount)
 

@@ -2,11 +2,11 @@
 
     theta_i(s) <- theta_i(s) + alpha (tau_i - 1/m sum_j 1{r + discount theta_j(s') < theta_i(s)})
 
-with tau_i = (2 i + 1) / (2 m)
-(Dabney, Rowland, Bellemare & Munos 2018; section 6.4 of Bellemare, Dabney & Rowland, *Distributional Reinforcement
-Learning*, 2023.) With step sizes that fall it goes to a fixed point of quantile dynamic programming, `return_laws`
-(Rowland et al., *An Analysis of Quantile Temporal-Difference Learning*, JMLR 2024). No update is longer than alpha,
-whatever was paid: rewards need neither a variance nor a mean. A step size is therefore a length, in units of return.
+with tau_i = (2 i + 1) / (2 m) (Dabney, Rowland, Bellemare & Munos 2018; section 6.4 of Bellemare, Dabney & Rowland,
+*Distributional Reinforcement Learning*, 2023). With step sizes that fall it goes to a fixed point of quantile dynamic
+programming, `return_laws` (Rowland et al., *An Analysis of Quantile Temporal-Difference Learning*, JMLR 2024). No
+update is longer than alpha, whatever was paid: rewards need neither a variance nor a mean. A step size is therefore a
+length, in units of return.
 
 Locations may change places while they learn; the i-th one counts as the quantile of level tau_i all the same.
 """

@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -59,7 +60,7 @@ class MeanDeviation:
     aversion: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.aversion < math.inf:
+        if not isinstance(self.aversion, Real) or not 0 <= self.aversion < math.inf:
             raise ParameterError(f"aversion is {self.aversion!r}; give a finite number, 0 or more")
 
     def of(self, laws: DiscreteLaws) -> NDArray[np.float64]:
@@ -102,7 +103,7 @@ class EntropicRisk:
     aversion: float
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.aversion):
+        if not isinstance(self.aversion, Real) or not math.isfinite(self.aversion):
             raise ParameterError(f"aversion is {self.aversion!r}; give a finite number")
 
     def of(self, laws: DiscreteLaws) -> NDArray[np.float64]:
@@ -189,7 +190,7 @@ class CPW(Distortion):
     eta: float = 0.71
 
     def __post_init__(self) -> None:
-        if not 0.28 < self.eta <= 1:
+        if not isinstance(self.eta, Real) or not 0.28 < self.eta <= 1:
             raise ParameterError(f"eta is {self.eta!r}, but this distortion rises only for 0.28 < eta <= 1")
 
     def inverse(self, levels: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -221,10 +222,10 @@ def _weighted(laws: DiscreteLaws, cumulative: NDArray[np.float64]) -> NDArray[np
 
 
 def _check_level(level: float) -> None:
-    if not 0 < level <= 1:
+    if not isinstance(level, Real) or not 0 < level <= 1:
         raise ParameterError(f"level is {level!r}, but it is a share of the worst returns; give a number in (0, 1]")
 
 
 def _check_eta(eta: float) -> None:
-    if not math.isfinite(eta):
+    if not isinstance(eta, Real) or not math.isfinite(eta):
         raise ParameterError(f"eta is {eta!r}; give a finite number")

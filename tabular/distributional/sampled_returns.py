@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,6 +86,6 @@ def dkw_band(n: int, failure: float) -> float:
     The Dvoretzky-Kiefer-Wolfowitz inequality with Massart's constant (1990): sqrt(ln(2 / failure) / (2 n)).
     """
     require_whole("n", n, 1, 2**63 - 1)
-    if not 0 < failure < 1:
+    if not isinstance(failure, Real) or not 0 < failure < 1:
         raise ParameterError(f"failure is {failure!r}, but it is a chance; give a number between 0 and 1")
     return math.sqrt(math.log(2.0 / failure) / (2 * n))

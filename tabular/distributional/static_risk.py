@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from numbers import Real
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -73,10 +74,9 @@ def minimal_static_risk(
     the scoring. most_solves: how many v to try at most. cancel: uint8 (1,), looked at between stages. progress: told
     the part of `most_solves` done. Raises Cancelled, and ParameterError for arguments out of range.
     """
-    if not 0 <= tolerance < math.inf:
+    if not isinstance(tolerance, Real) or not 0 <= tolerance < math.inf:
         raise ParameterError(f"tolerance is {tolerance!r}; give a finite number, 0 or more")
-    if most_solves < 2:
-        raise ParameterError(f"most_solves is {most_solves!r}; both ends of the range of v are tried, so give 2")
+    require_whole("most_solves", most_solves, 2, 2**40)  # both ends of the range of v are tried
     search = _Search(augmented, scoring, cancel)
     costs = augmented.final_costs
     a, b = scoring.range(float(costs[0]), float(costs[-1]))
@@ -152,7 +152,7 @@ def alternating_minimisation(
     not be read, and this is its plain form). most_turns: at least 1.
     """
     require_whole("most_turns", most_turns, 1, 2**40)
-    if not math.isfinite(start):
+    if not isinstance(start, Real) or not math.isfinite(start):
         raise ParameterError(f"start is {start!r}; give a finite v")
     search = _Search(augmented, scoring, cancel)
     costs = augmented.final_costs

@@ -8,7 +8,17 @@ import pytest
 from rlbook.chapters.ch08_distributional.moving_law import MovingLaw, MovingParameters
 from rlbook.chapters.ch08_distributional.moving_worlds import Truth, distance_and_reach, moving_world
 from rlbook.lab import Context
-from rlbook.tabular.distributional import DiscreteLaws, Quantiles, return_law_backup, sampled_returns, wasserstein
+from rlbook.tabular.distributional import (
+    Categorical,
+    DiscreteLaws,
+    ExactLaws,
+    Expectiles,
+    Quantiles,
+    return_law_backup,
+    return_laws,
+    sampled_returns,
+    wasserstein,
+)
 
 LAB = MovingLaw()
 
@@ -65,6 +75,25 @@ def test_expected_rewards_miss_the_law_and_keep_the_mean():
     spread = [table @ (atoms - 1) ** 2 for table in tables]
     assert spread[0] == pytest.approx(1 / 3, rel=0.02)
     assert spread[1] < 1 / 20
+
+
+def test_what_the_chapter_says_of_widths_is_so():
+    """Prevents prose on fixed points that its table does not show: masses too wide and on the mean, quantiles off it,
+    on both sides of the true width, and naive expectiles far too narrow."""
+    mdp, policy = moving_world("garnet", 0.8, 0), np.zeros(4, dtype=np.int32)
+    truth = return_laws(mdp, ExactLaws(1500), policy, tolerance=1e-4).laws
+    off, width = {}, {}
+    for by in (Categorical.covering(mdp, 31), Quantiles(31), Expectiles(31), Expectiles(31, naive=True)):
+        laws = return_laws(mdp, by, policy, sweeps=500).laws
+        off[by] = np.abs(laws.means() - truth.means()).max()
+        width[by] = np.sqrt(laws.variances() / truth.variances())
+    categorical, quantiles, imputed, naive = width
+    assert off[categorical] < 1e-3
+    assert 1 < width[categorical].min() < width[categorical].max() < 1.1
+    assert off[quantiles] > 1e-2
+    assert width[quantiles].min() < 0.98 < 1.02 < width[quantiles].max()
+    assert np.abs(width[imputed] - 1).max() < 0.02
+    assert width[naive].max() < 0.6
 
 
 @pytest.mark.parametrize("sweep", [0, 5, 10_000])
