@@ -49,8 +49,7 @@ if TYPE_CHECKING:
 Operator = Literal["evaluation", "categorical", "quantile", "optimality"]
 
 # Written down before any result. A modulus is a bound for every pair and every backup, so the worst ratio of a distance
-# to (modulus x the one before) may not exceed 1. MMD takes a root of sums that cancel, which leaves about 1e-8 of the
-# distances at the start; a hundred times that is allowed for everywhere.
+# to (modulus x the one before) may not exceed 1, but for what `contraction_ratios` allows to rounding.
 _THRESHOLD = 1.0
 
 _COLOURS = {

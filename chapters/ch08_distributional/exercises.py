@@ -80,8 +80,8 @@ def _backup(answer: Any) -> str:
             if cramer(got, rival)[0] < _NEAR:
                 raise Hint(hint)
         raise Hint(
-            "For each outcome move the law of the state that follows, and give each of its atoms its mass times the "
-            "chance of the outcome. Then put all of them into one list."
+            "Each outcome brings the law of the state that follows. Where do its atoms go, and how likely is each of "
+            "them, now that the outcome is one among several?"
         )
     return "Mix, scale, shift: that is the whole operator."
 
@@ -206,7 +206,7 @@ def _shortfall(answer: Any) -> str:
             )
         if _same(got, -float(ExpectedShortfall(level).of(laws.shifted(0.0, -1.0))[0])):
             raise Hint("Those are the best returns. The worst are the lowest.")
-        raise Hint("Sort the returns, take mass from the lowest up until the level is full, and average what you took.")
+        raise Hint("Which returns make up the worst share, and how much of each? Together they weigh the level.")
     return "With level 1 it is the mean, with a small one the worst case: a dial between the two."
 
 
@@ -260,8 +260,8 @@ def _variance(answer: Any) -> str:
         if np.allclose(got, np.linalg.solve(np.eye(n) - discount**2 * move, blunt)):
             raise Hint("You have taken the expected reward of a state. What its transitions pay differs, and counts.")
         raise Hint(
-            "Split the variance of R + discount * G(S') into what is known once S' and R are, and the rest: one term "
-            "for each, and the second is the variance of the next state, scaled."
+            "Split the variance of R + discount * G(S') into that of what is known once R and S' are, and what is left "
+            "to chance after them. Which equation does that make for all states together?"
         )
     return "A Bellman equation again, with another reward and another discount."
 
