@@ -2,10 +2,10 @@
 
 Beforehand: the claim was to hold where sources share their luck in each step ("correlated", "anti-correlated"), in the
 choice of a corridor ("exclusive"), and in the length of the episode alone ("shared ending"), and for particles that
-learn from samples as well as for those fitted to a model. It does not hold for "shared
-ending", where the product loses so little that a few particles lose as much by being few. It stays open for particles
-that learn: other step sizes, faster falls, more particles and more steps, tried on seeds of their own, lifted the ratio
-to the threshold, but not clearly above it. Both sets stay, as refuted.
+learn from samples as well as for those fitted to a model. It does not hold for "shared ending", where the product loses
+so little that a few particles lose as much by being few. It stays open for particles that learn: other step sizes,
+faster falls, more particles and more steps, tried on seeds of their own, lifted the ratio to the threshold, but not
+clearly above it. Both sets stay, among the refuted.
 """
 
 from __future__ import annotations
