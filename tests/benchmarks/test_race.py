@@ -24,8 +24,12 @@ ROOT = Path(__file__).resolve().parents[2]
 MDP = make("chain")
 QUICK = Limits(build=20.0, call=20.0, compiling=0.0, repetitions=2)
 
-# The children here run no kernel, which is what makes forking from a process with threads a risk.
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+# The children here run no kernel and no JAX, which is what makes forking from a process with threads a risk. Python
+# warns of it, and so does JAX where a test before these has used it.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*fork:RuntimeWarning"),
+]
 
 
 class Fake:
