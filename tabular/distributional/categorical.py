@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from rlbook.mdp import FiniteMDP
 
 _PARALLEL_ATOMS = 2_000_000  # atoms to place: about 2 ms; below, a second thread costs more than it saves
+_ONE_RETURN = 1e-9  # relative; a range below it is rounding, and would hold no atoms apart from each other
 _EVEN = 1e-12  # of the range: gaps that differ by less are taken for equal
 
 
@@ -132,7 +133,8 @@ class Categorical:
         ends is cut off: with few atoms means move by that, within `wasserstein_bound`. Atoms from (least reward) /
         (1 - discount) to (greatest reward) / (1 - discount), or from or to 0 where that is farther, keep all means.
 
-        Raises ParameterError where returns are unbounded; a single possible return is widened by a half on both sides.
+        Raises ParameterError where returns are unbounded; a single possible return, to rounding, is widened by
+        a half on both sides.
         """
         low, high = return_range(mdp)
         if not np.isfinite(high - low):
@@ -140,7 +142,9 @@ class Categorical:
                 f"returns of {mdp.name!r} have no known bounds at discount {mdp.discount:g}; name them yourself with "
                 "Categorical.uniform(low, high, k)"
             )
-        return Categorical.uniform(low, high, k) if low < high else Categorical.uniform(low - 0.5, high + 0.5, k)
+        if high - low <= _ONE_RETURN * max(1.0, abs(low), abs(high)):
+            low, high = low - 0.5, high + 0.5
+        return Categorical.uniform(low, high, k)
 
     @property
     def n_parameters(self) -> int:

@@ -124,6 +124,15 @@ def test_means_are_the_scalar_solvers_within_the_proven_error(data, m):
             assert np.all(off <= 1e-5)
 
 
+@pytest.mark.parametrize("discount", [0.5, 0.75, 0.9])
+def test_a_sure_return_is_covered_although_its_range_is_rounding(discount):
+    """Prevents atoms that lie a rounding apart, or on each other: 1 for ever, discounted by 3/4, came out as 4 to 4 and
+    an ulp."""
+    by = Categorical.covering(from_transitions([{0: [(1.0, 0, 1.0, False)]}], discount), 4)
+    assert by.atoms[-1] - by.atoms[0] == pytest.approx(1.0)
+    assert by.atoms.mean() == pytest.approx(1 / (1 - discount))
+
+
 def test_atoms_that_cover_all_returns_do_not_keep_all_means():
     """Prevents the belief that they do: a sure 0 becomes a coin between the atoms -1 and 1, after 1 + half of which 1.5
     is cut off. The proven bound counts that."""
