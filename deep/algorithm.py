@@ -1,0 +1,46 @@
+"""What an algorithm is: a configuration and a few pure functions, bundled under a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rlbook.deep.config import Config
+from rlbook.deep.experience import Experience
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, PRNGKeyArray
+
+    from rlbook.deep.environments.interface import Continuous, Discrete
+
+
+@dataclass(frozen=True)
+class Spaces:
+    """What an agent has to know of its environment before it meets it."""
+
+    observation_shape: tuple[int, ...]
+    actions: Discrete | Continuous
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """An algorithm for drivers to run; all functions are pure and may be compiled.
+
+    experience: (config) -> the kind of experience it learns from. init: (config, spaces, key) -> its state, a pytree.
+    act: (config, state, observation, key, progress) -> an action for learning, for one observation. greedy: (config,
+    state, observation) -> the action that it thinks best. update: (config, state, experience, key); see `Replay`,
+    `Rollout` and `Stream` for what it gets and gives. action_values: (config, state, observation) -> (n,), if it has
+    any; with them it is graded on finite MDPs. papers: slugs of the atlas.
+    """
+
+    name: str
+    title: str
+    Config: type[Config]
+    experience: Callable[[Any], Experience]
+    init: Callable[[Any, Spaces, PRNGKeyArray], Any]
+    act: Callable[[Any, Any, Array, PRNGKeyArray, Float[Array, ""]], Array]
+    greedy: Callable[[Any, Any, Array], Array]
+    update: Callable[..., Any]
+    action_values: Callable[[Any, Any, Array], Array] | None = None
+    papers: tuple[str, ...] = field(default=())
