@@ -10,9 +10,11 @@ from rlbook.deep.config import Config
 from rlbook.deep.experience import Experience
 
 if TYPE_CHECKING:
+    import xarray as xr
     from jaxtyping import Array, Float, PRNGKeyArray
 
     from rlbook.deep.environments.interface import Continuous, Discrete
+    from rlbook.deep.training import Trained, Worlds
 
 
 @dataclass(frozen=True)
@@ -44,3 +46,25 @@ class Algorithm:
     update: Callable[..., Any]
     action_values: Callable[[Any, Any, Array], Array] | None = None
     papers: tuple[str, ...] = field(default=())
+
+    def train(self, environment: Worlds = "CartPole-v1", **options: Any) -> xr.Dataset:
+        """Train under several seeds; returns a dataset over "seed" and "step" (of evaluation).
+
+        environment: a name (`rlbook.deep.environments.names`), an environment in JAX, or a function that makes a
+        Gymnasium environment. seeds: how many, or which. steps: of all environments together, at least 1. config: the
+        algorithm's own `Config`; its fields can also be given by name. driver: "compiled", agent and environment as one
+        program, or "gym", any environment of Gymnasium's. evaluations, evaluation_episodes: how often the greedy policy
+        is tried, and in how many episodes. folder: where checkpoints and policies go; training goes on from what is
+        there. workers: seeds that are trained at once, by default one per core. context: see `rlbook.lab.Context`.
+
+        A seed gives the same numbers alone and in company. Where a loss is no number, that seed ends with a
+        TrainingWarning. Raises UnknownNameError and ParameterError for bad input, before anything runs; Ctrl-C raises
+        TrainingInterrupted, with the result so far; Cancelled when the context says so.
+        """
+        return self.run(environment, **options).result
+
+    def run(self, environment: Worlds = "CartPole-v1", **options: Any) -> Trained:
+        """As `train`, and the trained policies as well."""
+        from rlbook.deep.training import run
+
+        return run(self, environment, **options)

@@ -1,86 +1,168 @@
 """The compiled driver: agent and environment in one program, which runs a chunk of training at a time.
 
 The unit is [a block of steps that emit rows -> one contiguous write into the memory -> one update]. The memory is
-carried by the scan over units only, never by the scan over steps, or it would be copied at each of them; and the
+carried by the loop over units only, never by the scan over steps, or it would be copied at each of them; and the
 update is no branch of a condition, which under `vmap` would become a choice between two results, both computed. Blocks
-before the first update are a scan of their own.
+before the first update are a program of their own. How many units a chunk has is an argument of the program, so that
+one compilation serves every length.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rlbook.deep.algorithm import Algorithm, Spaces
+from rlbook.deep.block import Block, Carry, absorb, beginning, block_of, evaluation_source
 from rlbook.deep.config import Config
 from rlbook.deep.environments.interface import Environment
 from rlbook.deep.episodes import Ending, Episode, Row, advance, begin, renew
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Int, PRNGKeyArray
-
-
-class Carry(NamedTuple):
-    """All that training goes on from: the agent's state, its memory, the environments, and how many units are over."""
-
-    state: Any
-    memory: Any
-    episodes: Episode
-    key: PRNGKeyArray
-    unit: Int[Array, ""]
+    from jaxtyping import Array, Float, Int, PRNGKeyArray
+    from numpy.typing import NDArray
 
 
 @partial(jax.jit, static_argnums=0)
-def start(algorithm: Algorithm, config: Config, environment: Environment, seed: Any) -> Carry:
-    kind = algorithm.experience(config)
-    init, acting, world = (jax.random.fold_in(jax.random.key(seed), n) for n in range(3))
+def start(algorithm: Algorithm, config: Config, environment: Environment, seed: Any) -> tuple[Carry, Episode]:
+    """The beginning of training under a seed: what learns, and the environments, (E, ...)."""
     spaces = Spaces(environment.observation_shape, environment.action_space)
-    state = algorithm.init(config, spaces, init)
-    sources = jax.vmap(jax.random.fold_in, (None, 0))(world, jnp.arange(kind.environments))
-    episodes = jax.vmap(begin, (None, 0))(environment, sources)
-    first = jax.tree.map(lambda leaf: leaf[0], episodes)
-    action = algorithm.act(config, state, first.observation, acting, jnp.float32(0))
-    _, row, _ = advance(environment, first, action)
-    return Carry(state, kind.prepare(row), episodes, acting, jnp.int32(0))
+    carry, sources = beginning(algorithm, config, spaces, seed)
+    return carry, jax.vmap(begin, (None, 0))(environment, sources)
 
 
-@partial(jax.jit, static_argnums=0, static_argnames=("units", "learning"), donate_argnums=3)
-def chunk(
+@partial(jax.jit, static_argnums=0, static_argnames=("most", "learning"), donate_argnums=(3, 4))
+def advance_units(
     algorithm: Algorithm,
     config: Config,
     environment: Environment,
     carry: Carry,
-    horizon: Any,
+    episodes: Episode,
+    horizon: Float[Array, ""] | float,
+    units: Int[Array, ""] | int,
     *,
-    units: int,
+    most: int,
     learning: bool,
-) -> tuple[Carry, tuple[dict[str, Array], Ending]]:
+) -> tuple[Carry, Episode, dict[str, Float[Array, "most"]], Ending]:
+    """Run `units`, at most `most`; beside where that leads, metrics of each unit and endings (most, length, E).
+
+    horizon: steps of all of training. What is returned for units beyond `units` is no number, or false.
+    """
     kind = algorithm.experience(config)
-    steps, count = kind.length, kind.environments
 
-    def unit(carry: Carry, _: None) -> tuple[Carry, Any]:
-        state, memory, episodes, key, number = carry
-        acting, learning_key = jax.random.split(jax.random.fold_in(key, number))
-        keys = jax.random.split(acting, (steps, count))
-        taken = number * steps * count
-        progress = jnp.minimum((taken + count * jnp.arange(steps)) / horizon, 1.0)
+    def unit(carry: Carry, episodes: Episode) -> tuple[Carry, Episode, dict[str, Array], Ending]:
+        block = block_of(kind, carry, horizon)
+        episodes, rows, endings = _collect(algorithm, config, environment, carry.state, episodes, block)
+        carry, metrics = absorb(algorithm, config, carry, rows, block, learning=learning)
+        return carry, episodes, metrics, endings
 
-        def one(episodes: Episode, given: Any) -> tuple[Episode, tuple[Row, Ending]]:
-            keys, progress = given
-            act = partial(algorithm.act, config, state)
-            action = jax.vmap(act, (0, 0, None))(episodes.observation, keys, progress)
-            after, row, ending = jax.vmap(advance, (None, 0, 0))(environment, episodes, action)
-            return renew(environment, after, ending.ended), (row, ending)
+    shapes = jax.eval_shape(unit, carry, episodes)[2:]
+    kept = jax.tree.map(lambda leaf: jnp.zeros((most, *leaf.shape), leaf.dtype), shapes)
 
-        episodes, (rows, endings) = jax.lax.scan(one, episodes, (keys, progress))
-        memory = kind.remember(memory, rows)
-        metrics: dict[str, Array] = {}
-        if learning:
-            update = partial(algorithm.update, config)
-            state, memory, metrics = kind.learn(update, state, memory, rows, learning_key, progress[-1])
-        return Carry(state, memory, episodes, key, number + 1), (metrics, endings)
+    def body(n: Array, at: Any) -> Any:
+        carry, episodes, kept = at
+        carry, episodes, *told = unit(carry, episodes)
+        return carry, episodes, jax.tree.map(lambda all_of, one: all_of.at[n].set(one), kept, tuple(told))
 
-    return jax.lax.scan(unit, carry, None, length=units)
+    carry, episodes, (metrics, endings) = jax.lax.fori_loop(0, units, body, (carry, episodes, kept))
+    return carry, episodes, metrics, endings
+
+
+def _collect(
+    algorithm: Algorithm, config: Config, environment: Environment, state: Any, episodes: Episode, block: Block
+) -> tuple[Episode, Row, Ending]:
+    act = partial(algorithm.act, config, state)
+
+    def one(episodes: Episode, given: Any) -> tuple[Episode, tuple[Row, Ending]]:
+        keys, progress = given
+        action = jax.vmap(act, (0, 0, None))(episodes.observation, keys, progress)
+        after, row, ending = jax.vmap(advance, (None, 0, 0))(environment, episodes, action)
+        return renew(environment, after, ending.ended), (row, ending)
+
+    episodes, (rows, endings) = jax.lax.scan(one, episodes, (block.acting, block.progress))
+    return episodes, rows, endings
+
+
+@partial(jax.jit, static_argnums=0, static_argnames=("episodes",))
+def evaluate(
+    algorithm: Algorithm,
+    config: Config,
+    environment: Environment,
+    state: Any,
+    source: PRNGKeyArray,
+    first: Int[Array, ""] | int,
+    *,
+    episodes: int,
+) -> tuple[Float[Array, "episodes"], Int[Array, "episodes"]]:
+    """Returns and lengths of greedy episodes, of the numbers `first` and following."""
+    greedy = partial(algorithm.greedy, config, state)
+    at = jax.vmap(begin, (None, None, 0))(environment, source, first + jnp.arange(episodes))
+
+    def step(now: Any) -> Any:
+        at, over = now
+        after, _, ending = jax.vmap(advance, (None, 0, 0))(environment, at, jax.vmap(greedy)(at.observation))
+        kept = after._replace(
+            total=jnp.where(over, at.total, after.total), length=jnp.where(over, at.length, after.length)
+        )
+        return kept, over | ending.ended
+
+    at, _ = jax.lax.while_loop(lambda now: ~now[1].all(), step, (at, jnp.zeros(episodes, bool)))
+    return at.total, at.length
+
+
+class CompiledTraining:
+    """Training of one seed, where environment and agent are one program."""
+
+    def __init__(
+        self, algorithm: Algorithm, config: Config, environment: Environment, seed: int, horizon: int, most: int
+    ) -> None:
+        """horizon: steps of all of training. most: units of a chunk at most."""
+        self._algorithm, self._config, self._environment = algorithm, config, environment
+        self._seed, self._horizon, self._most = seed, np.float32(horizon), most
+        self.spaces = Spaces(environment.observation_shape, environment.action_space)
+        self.carry, self._episodes = start(algorithm, config, environment, np.uint32(seed))
+
+    def advance(self, units: int, *, learning: bool) -> tuple[dict[str, NDArray[Any]], Ending]:
+        """Run `units`; metrics of each, and endings (units, length, E)."""
+        self.carry, self._episodes, *told = advance_units(
+            self._algorithm,
+            self._config,
+            self._environment,
+            self.carry,
+            self._episodes,
+            self._horizon,
+            np.int32(units),
+            most=self._most,
+            learning=learning,
+        )
+        metrics, endings = jax.tree.map(lambda leaf: np.asarray(leaf)[:units], tuple(told))
+        return metrics, endings
+
+    def evaluate(self, first: int, episodes: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """Returns and lengths of greedy episodes, of the numbers `first` and following."""
+        source = evaluation_source(np.uint32(self._seed))
+        returns, lengths = evaluate(
+            self._algorithm,
+            self._config,
+            self._environment,
+            self.carry.state,
+            source,
+            np.int32(first),
+            episodes=episodes,
+        )
+        return np.asarray(returns), np.asarray(lengths)
+
+    def world(self) -> Episode:
+        """Where the environments are."""
+        return self._episodes
+
+    def restore(self, carry: Carry, world: Episode) -> None:
+        """Go on from there."""
+        self.carry, self._episodes = carry, world
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -158,3 +158,4 @@ def update(config: Config, state: State, batch: Batch, key: PRNGKeyArray) -> tup
 
 
 ALGORITHM = Algorithm("dqn", "DQN", Config, experience, init, act, greedy, update, action_values, papers=("dqn",))
+train = ALGORITHM.train

@@ -81,11 +81,11 @@ class Replay(eqx.Module):
     importance_exponent: Float[Array, ""] | float = 0.4
 
     def __check_init__(self) -> None:
-        if self.warm_up < self.batch and not self.prioritised and self.warm_up < 1:
+        if self.warm_up < 1:
             raise ParameterError(f"warm_up is {self.warm_up}, but something must be stored before it is drawn")
         if self.capacity < self.warm_up:
             raise ParameterError(
-                f"capacity is {self.capacity}, less than the {self.warm_up} rows of the warm-up; raise it, or warm up less"
+                f"capacity is {self.capacity}, less than {self.warm_up} rows of warm-up; raise it, or warm up less"
             )
 
     @property
@@ -111,7 +111,7 @@ class Replay(eqx.Module):
         return Memory(rows, jnp.int32(0), tree, jnp.float32(1.0))
 
     def remember(self, memory: Memory, rows: Row) -> Memory:
-        """Store a block of rows, (every, environments, ...), over the oldest ones; new rows get the largest priority."""
+        """Store a block of rows, (every, environments, ...), over the oldest; new rows get the largest priority."""
         at = memory.written % self.steps
         stored = jax.tree.map(lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new, at, 0), memory.rows, rows)
         tree = memory.priorities
