@@ -1,5 +1,5 @@
-"""Deep reinforcement learning in JAX (extra `deep`): so far the ground that agents stand on, a compiled finite MDP."""
+"""Deep reinforcement learning in JAX (extra `deep`): so far the ground that agents stand on, compiled environments."""
 
-from rlbook.deep.finite_mdp import FiniteMDPEnvironment, MDPState
+from rlbook.deep.environments import FiniteMDPEnvironment, make, to_gymnasium
 
-__all__ = ["FiniteMDPEnvironment", "MDPState"]
+__all__ = ["FiniteMDPEnvironment", "make", "to_gymnasium"]
