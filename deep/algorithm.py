@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Float, PRNGKeyArray
 
     from rlbook.deep.environments.interface import Continuous, Discrete
-    from rlbook.deep.training import Trained, Worlds
+    from rlbook.deep.plan import Worlds
+    from rlbook.deep.training import Trained
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,16 @@ class Algorithm:
         algorithm's own `Config`; its fields can also be given by name. driver: "compiled", agent and environment as one
         program, or "gym", any environment of Gymnasium's. evaluations, evaluation_episodes: how often the greedy policy
         is tried, and in how many episodes. folder: where checkpoints and policies go; training goes on from what is
-        there. workers: seeds that are trained at once, by default one per core. context: see `rlbook.lab.Context`.
+        there, and a result's `seconds` are those since then. workers: seeds that are trained at once, by default one
+        per core. context: see `rlbook.lab.Context`.
 
         A seed gives the same numbers alone and in company. Where a loss is no number, that seed ends with a
         TrainingWarning. Raises UnknownNameError and ParameterError for bad input, before anything runs; Ctrl-C raises
-        TrainingInterrupted, with the result so far; Cancelled when the context says so.
+        TrainingInterrupted, with result and policies so far; Cancelled when the context says so.
         """
-        return self.run(environment, **options).result
+        from rlbook.deep.training import run
+
+        return run(self, environment, **options).result
 
     def run(self, environment: Worlds = "CartPole-v1", **options: Any) -> Trained:
         """As `train`, and the trained policies as well."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
-from rlbook.atomic_files import write_atomically
+from rlbook.atomic_files import replacing
 from rlbook.errors import RlbookError
 
 if TYPE_CHECKING:
@@ -26,26 +26,38 @@ class ArrayFileError(RlbookError):
 
 def write(path: Path, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
     """Put a header of plain values, and arrays by name, at `path`, atomically; raises ArrayFileError."""
-    stream = io.BytesIO()
-    np.savez(stream, **{_HEADER: np.array(json.dumps(header))}, **arrays)  # type: ignore[arg-type]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, stream.getvalue())
+        with replacing(path) as stream:
+            np.savez(stream, **{_HEADER: np.array(json.dumps(header))}, **arrays)  # type: ignore[arg-type]
     except OSError as error:
         raise ArrayFileError(
             f"nothing can be written to {str(path)!r}: {error.strerror or error}; choose another folder"
         ) from None
 
 
-def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The header and the arrays of a file; raises ArrayFileError."""
+def read(path: Path, form: str, *, header_only: bool = False) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The header and, unless told otherwise, the arrays of a file; raises ArrayFileError.
+
+    form: what `format` must be in the header.
+    """
     try:
+        # A file that is no archive would be read as one array, or as nothing at all.
+        if not zipfile.is_zipfile(path):
+            path.stat()
+            raise zipfile.BadZipFile("it is no archive")
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files if name != _HEADER}
-            return json.loads(str(file[_HEADER])), arrays
+            header = json.loads(str(file[_HEADER]))
+            found = header.get("format") if isinstance(header, dict) else None
+            if found != form:
+                raise ArrayFileError(f"{str(path)!r} holds no {form} (its format is {found!r}); choose another file")
+            kept = () if header_only else (name for name in file.files if name != _HEADER)
+            return header, {name: file[name] for name in kept}
+    except ArrayFileError:
+        raise
     except OSError as error:
         raise ArrayFileError(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
-    except (ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise ArrayFileError(
             f"{str(path)!r} is no file that rlbook wrote, or it is damaged ({error}); remove it to begin again"
         ) from None
@@ -57,17 +69,23 @@ def leaves_of(tree: Any, prefix: str) -> dict[str, NDArray[Any]]:
 
 
 def tree_of(like: Any, arrays: dict[str, NDArray[Any]], prefix: str, where: str) -> Any:
-    """The pytree whose leaves were kept, of the same structure as `like`; raises ArrayFileError where they differ."""
+    """The pytree whose leaves were kept, of the same structure as `like`; raises ArrayFileError where they differ.
+
+    where: how the file is named in the error.
+    """
     leaves, structure = jax.tree.flatten(like)
-    kept = [arrays.get(f"{prefix} {n}") for n in range(len(leaves))]
     found = []
-    for leaf, array in zip(leaves, kept, strict=True):
-        bare = jax.eval_shape(_bare, leaf)
+    for n, leaf in enumerate(leaves):
+        array, bare = arrays.get(f"{prefix} {n}"), jax.eval_shape(_bare, leaf)
         if array is None or array.shape != bare.shape or array.dtype != bare.dtype:
             there = "nothing" if array is None else f"{array.dtype}{list(array.shape)}"
-            raise ArrayFileError(f"{where} holds {there} where {bare.dtype}{list(bare.shape)} belongs; remove it")
+            raise ArrayFileError(
+                f"{where} holds {there} where {bare.dtype}{list(bare.shape)} belongs; another version of rlbook wrote "
+                "it, so remove it to begin again"
+            )
         is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        found.append(jax.random.wrap_key_data(array) if is_key else jax.numpy.asarray(array))
+        kept = jax.numpy.asarray(array)
+        found.append(jax.random.wrap_key_data(kept) if is_key else kept)
     return jax.tree.unflatten(structure, found)
 
 

@@ -83,6 +83,6 @@ def absorb(
 def _row_of(spaces: Spaces) -> Row:
     """A row of this shape, all zeros."""
     seen = jnp.zeros(spaces.observation_shape)
-    discrete = isinstance(spaces.actions, Discrete)
-    action = jnp.int32(0) if discrete else jnp.zeros(len(spaces.actions.low))
+    actions = spaces.actions
+    action = jnp.int32(0) if isinstance(actions, Discrete) else jnp.zeros(len(actions.low))
     return Row(seen, action, jnp.float32(0), seen, jnp.bool_(False), jnp.bool_(False))

@@ -7,20 +7,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlbook import __version__
-from rlbook.deep.array_files import ArrayFileError, leaves_of, read, tree_of, write
-from rlbook.deep.results import SeedRecord, recorded, restore_record
+from rlbook.deep.array_files import ArrayFileError, read, write
+from rlbook.deep.results import SeedRecord, record_arrays, restore_record
 
 if TYPE_CHECKING:
-    from rlbook.deep.training import Training
+    from rlbook.deep.plan import Training
+
+_FORMAT = "rlbook checkpoint 1"
 
 
 @dataclass(frozen=True)
 class Identity:
-    """All that a seed's numbers follow from, apart from the seed, the machine and the versions."""
+    """All that a seed's numbers follow from, apart from the seed, the machine and the versions.
+
+    environment_digest: of what the environment holds, since two of one name may differ.
+    """
 
     algorithm: str
     config: str
     environment: str
+    environment_digest: str
     driver: str
     steps: int
     evaluations: int
@@ -35,40 +41,50 @@ class Checkpoint:
     """The checkpoint of one seed in a folder; whoever is killed while it is written leaves the one before it."""
 
     def __init__(self, folder: Path, identity: Identity, seed: int) -> None:
-        self._path = folder / f"checkpoint-{seed}.npz"
-        self._header = {"identity": asdict(identity), "seed": seed}
+        self.path = folder / f"checkpoint-{seed}.npz"
+        self._identity, self._seed = identity, seed
 
-    def load(self, training: Training, record: SeedRecord) -> bool:
-        """Take training and its record to where the file says, and return whether there is a file.
+    def check(self) -> None:
+        """Raise ArrayFileError where the file is of another training: another configuration, environment or length."""
+        if self.path.exists():
+            self._check(read(self.path, _FORMAT, header_only=True)[0])
 
-        Raises ArrayFileError where it belongs to another training: another configuration, environment or length.
-        """
-        if not self._path.exists():
-            return False
-        header, arrays = read(self._path)
-        for name, value in self._header["identity"].items():  # type: ignore[attr-defined]
-            found = header.get("identity", {}).get(name)
-            if found != value:
-                raise ArrayFileError(
-                    f"{str(self._path)!r} is of another training: its {name} is {found!r}, not {value!r}; choose another "
-                    "folder, or remove the file"
-                )
-        where = repr(str(self._path))
-        carry = tree_of(training.carry, arrays, "carry", where)
-        if header["world"] == "tree":
-            world = tree_of(training.world(), arrays, "world", where)
-        else:
-            world = {name[6:]: array for name, array in arrays.items() if name.startswith("world ")}
-        training.restore(carry, world)
-        told = {name[7:]: array for name, array in arrays.items() if name.startswith("record ")}
-        restore_record(record, told, header["record"])
-        return True
+    def load(self, training: Training, record: SeedRecord) -> None:
+        """Take training and its record to where the file says, if there is one; raises ArrayFileError like `check`."""
+        if not self.path.exists():
+            return
+        header, arrays = read(self.path, _FORMAT)
+        self._check(header)
+        try:
+            told = {name[7:]: array for name, array in arrays.items() if name.startswith("record ")}
+            training.restore(arrays, repr(str(self.path)))
+            restore_record(record, told, header["record"])
+        except (KeyError, ValueError) as error:
+            if isinstance(error, ArrayFileError):
+                raise
+            raise ArrayFileError(
+                f"{str(self.path)!r} lacks a part ({error}); another version of rlbook wrote it, so remove it to begin "
+                "again"
+            ) from None
 
     def save(self, training: Training, record: SeedRecord) -> None:
         """Write where training is; raises ArrayFileError where that cannot be."""
-        told, text = recorded(record)
-        world = training.world()
-        named = isinstance(world, dict)
-        kept = {f"world {name}": array for name, array in world.items()} if named else leaves_of(world, "world")
-        arrays = {**leaves_of(training.carry, "carry"), **kept, **{f"record {n}": a for n, a in told.items()}}
-        write(self._path, {**self._header, "record": text, "world": "named" if named else "tree"}, arrays)
+        told, text = record_arrays(record)
+        arrays = {**training.snapshot(), **{f"record {name}": array for name, array in told.items()}}
+        header = {"format": _FORMAT, "identity": asdict(self._identity), "seed": self._seed, "record": text}
+        write(self.path, header, arrays)
+
+    def _check(self, header: dict[str, Any]) -> None:
+        there = {"seed": header.get("seed"), **header.get("identity", {})}
+        for name, value in {"seed": self._seed, **asdict(self._identity)}.items():
+            found = there.get(name)
+            if found == value:
+                continue
+            what = (
+                f"its environment is named {there.get('environment')!r} as well, but is another one"
+                if name == "environment_digest"
+                else f"its {name} is {found!r}, not {value!r}"
+            )
+            raise ArrayFileError(
+                f"{str(self.path)!r} is of another training: {what}; choose another folder, or remove the file"
+            )

@@ -16,7 +16,7 @@ def keep_programs() -> None:
 
     JAX's own settings win: JAX_COMPILATION_CACHE_DIR, JAX_ENABLE_COMPILATION_CACHE, or `jax.config`.
     """
-    if jax.config.jax_compilation_cache_dir is not None or "JAX_COMPILATION_CACHE_DIR" in os.environ:
+    if getattr(jax.config, "jax_compilation_cache_dir", None) is not None or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     folder = cache_base() / "programs"
     try:

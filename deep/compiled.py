@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlbook.deep.algorithm import Algorithm, Spaces
+from rlbook.deep.array_files import leaves_of, tree_of
 from rlbook.deep.block import Block, Carry, absorb, beginning, block_of, evaluation_source
 from rlbook.deep.config import Config
 from rlbook.deep.environments.interface import Environment
@@ -156,13 +157,19 @@ class CompiledTraining:
         )
         return np.asarray(returns), np.asarray(lengths)
 
-    def world(self) -> Episode:
-        """Where the environments are."""
-        return self._episodes
+    @property
+    def state(self) -> Any:
+        """The agent's state."""
+        return self.carry.state
 
-    def restore(self, carry: Carry, world: Episode) -> None:
-        """Go on from there."""
-        self.carry, self._episodes = carry, world
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """All that training goes on from, by name."""
+        return {**leaves_of(self.carry, "carry"), **leaves_of(self._episodes, "episodes")}
+
+    def restore(self, arrays: dict[str, NDArray[Any]], where: str) -> None:
+        """Go on from there; raises ArrayFileError, in which the file is called `where`."""
+        carry = tree_of(self.carry, arrays, "carry", where)
+        self.carry, self._episodes = carry, tree_of(self._episodes, arrays, "episodes", where)
 
     def close(self) -> None:
         """Nothing is held."""

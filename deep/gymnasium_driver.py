@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from rlbook.deep.algorithm import Algorithm, Spaces
+from rlbook.deep.array_files import ArrayFileError, leaves_of, tree_of
 from rlbook.deep.block import Block, Carry, absorb, beginning, block_of, evaluation_source
 from rlbook.deep.config import Config
 from rlbook.deep.environments.interface import Continuous, Discrete
@@ -34,13 +35,14 @@ class GymnasiumTraining:
         self, algorithm: Algorithm, config: Config, make: Callable[[], gymnasium.Env[Any, Any]], seed: int, horizon: int
     ) -> None:
         """horizon: steps of all of training. Raises ParameterError for spaces that no agent here can take."""
-        self._algorithm, self._config, self._seed, self._horizon = algorithm, config, seed, np.float32(horizon)
+        self._algorithm, self._config, self._seed = algorithm, config, np.uint32(seed)
+        self._horizon = np.float32(horizon)
         kind = algorithm.experience(config)
-        self._makers = make
+        self._make = make
         self._worlds = [make() for _ in range(kind.environments)]
         self._judge: gymnasium.Env[Any, Any] | None = None
         self.spaces = spaces_of(self._worlds[0])
-        self.carry, sources = _start(algorithm, config, self.spaces, seed)
+        self.carry, sources = _start(algorithm, config, self.spaces, self._seed)
         self._sources = list(sources)
         self._numbers = [0] * kind.environments
         self._totals = [np.float32(0.0)] * kind.environments
@@ -60,11 +62,12 @@ class GymnasiumTraining:
     def evaluate(self, first: int, episodes: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Returns and lengths of greedy episodes, of the numbers `first` and following, in a world of their own."""
         if self._judge is None:
-            self._judge = self._makers()
+            self._judge = self._make()
         source = evaluation_source(self._seed)
         returns, lengths = np.zeros(episodes, np.float32), np.zeros(episodes, np.int32)
         for n in range(episodes):
-            seen, over = self._observed(self._judge.reset(seed=int(episode_seed(source, first + n)))[0]), False
+            seed = int(_episode_seed(source, np.int32(first + n)))
+            seen, over = self._observed(self._judge.reset(seed=seed)[0]), False
             while not over:
                 action = _greedy(self._algorithm, self._config, self.carry.state, seen)
                 raw, reward, terminated, truncated, _ = self._judge.step(_native(action))
@@ -73,22 +76,35 @@ class GymnasiumTraining:
                 lengths[n] += 1
         return returns, lengths
 
-    def world(self) -> dict[str, NDArray[Any]]:
-        """Where the environments are: numbers of their episodes, and actions taken in them."""
-        kept = {f"actions_{e}": np.array(taken) for e, taken in enumerate(self._taken)}
-        return {"numbers": np.array(self._numbers), **kept}
+    @property
+    def state(self) -> Any:
+        """The agent's state."""
+        return self.carry.state
 
-    def restore(self, carry: Carry, world: dict[str, NDArray[Any]]) -> None:
-        """Go back to where `world` says: the same resets, and the same actions again."""
-        self.carry = carry
-        self._numbers = [int(n) for n in world["numbers"]]
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """All that training goes on from, by name; of the environments, their episodes and the actions taken there."""
+        taken = {f"actions {e}": np.array(taken) for e, taken in enumerate(self._taken)}
+        return {**leaves_of(self.carry, "carry"), "numbers": np.array(self._numbers), "seen": self._seen, **taken}
+
+    def restore(self, arrays: dict[str, NDArray[Any]], where: str) -> None:
+        """Go back to where `snapshot` was: the same resets, and the same actions again.
+
+        Raises ArrayFileError, in which the file is called `where`, if that does not lead to what was seen there.
+        """
+        self.carry = tree_of(self.carry, arrays, "carry", where)
+        self._numbers = [int(n) for n in arrays["numbers"]]
         for e, environment in enumerate(self._worlds):
             self._seen[e] = self._reset(e)
-            for action in world[f"actions_{e}"]:
+            for action in arrays[f"actions {e}"]:
                 raw, reward, *_ = environment.step(_native(action))
                 self._seen[e] = self._observed(raw)
                 self._totals[e] += np.float32(reward)
                 self._taken[e].append(action)
+        if not np.array_equal(self._seen, arrays["seen"], equal_nan=True):
+            raise ArrayFileError(
+                f"training cannot go on from {where}: the environment does not come back to where it was under the "
+                "same seed and actions; remove the file to begin again"
+            )
 
     def close(self) -> None:
         for world in [*self._worlds, *([] if self._judge is None else [self._judge])]:
@@ -105,27 +121,20 @@ class GymnasiumTraining:
         return _stacked(rows), _stacked(endings)
 
     def _step(self, e: int, action: Any) -> tuple[Row, Ending]:
-        raw, reward, terminated, truncated, _ = self._worlds[e].step(_native(action))
+        raw, paid, terminated, truncated, _ = self._worlds[e].step(_native(action))
         # An environment may say both; the world's own end is what counts.
         truncated = truncated and not terminated
-        following = self._observed(raw)
-        row = Row(
-            self._seen[e].copy(),
-            action,
-            np.float32(reward),
-            following,
-            np.bool_(terminated),
-            np.bool_(truncated),
-        )
-        self._totals[e] += np.float32(reward)
+        following, reward = self._observed(raw), np.float32(paid)
+        told: Any = (self._seen[e].copy(), action, reward, following, np.bool_(terminated), np.bool_(truncated))
+        self._totals[e] += reward
         self._taken[e].append(action)
         over = terminated or truncated
-        ending = Ending(np.bool_(over), self._totals[e], np.int32(len(self._taken[e])))
+        ended: Any = (np.bool_(over), self._totals[e], np.int32(len(self._taken[e])))
         self._seen[e] = following
         if over:
             self._numbers[e] += 1
             self._seen[e] = self._reset(e)
-        return row, ending  # type: ignore[return-value]
+        return Row(*told), Ending(*ended)
 
     def _reset(self, e: int) -> NDArray[np.float32]:
         self._totals[e], self._taken[e] = np.float32(0.0), []
@@ -146,8 +155,7 @@ def spaces_of(environment: gymnasium.Env[Any, Any]) -> Spaces:
     """What an agent has to know of a Gymnasium environment; raises ParameterError for a space that is not supported."""
     import gymnasium
 
-    seen, done = environment.observation_space, environment.action_space
-    name = environment.spec.id if environment.spec is not None else type(environment.unwrapped).__name__
+    seen, done, name = environment.observation_space, environment.action_space, name_of(environment)
     if isinstance(seen, gymnasium.spaces.Discrete):
         shape: tuple[int, ...] = (int(seen.n),)
     elif isinstance(seen, gymnasium.spaces.Box):
@@ -165,6 +173,11 @@ def spaces_of(environment: gymnasium.Env[Any, Any]) -> Spaces:
         f"{name} has actions in {done}; agents here take Discrete(n), counted from 0, or a Box of one dimension, so "
         "wrap it with gymnasium.wrappers.TransformAction"
     )
+
+
+def name_of(environment: gymnasium.Env[Any, Any]) -> str:
+    """As Gymnasium registered it, else that of its class."""
+    return environment.spec.id if environment.spec is not None else type(environment.unwrapped).__name__
 
 
 def _native(action: Any) -> Any:

@@ -27,15 +27,10 @@ class Oracle:
     """Exact values of one environment, for agents of one algorithm."""
 
     def __init__(self, environment: FiniteMDPEnvironment, algorithm: Algorithm, config: Config) -> None:
-        """Solve the MDP by the discount of `config`; raises ParameterError where states differ in their actions."""
+        """Solve the MDP by the discount of `config`; raises MDPError where it has no solution, as at discount 1."""
         from rlbook.tabular.learning.truth import optimal_truth
 
         mdp = environment.mdp
-        if mdp.n_pairs != mdp.n_states * mdp.n_actions:
-            raise ParameterError(
-                f"not all actions of {environment.name} are available in all of its states, but deep agents choose "
-                f"among all {mdp.n_actions}; take another environment, or learn this one with rlbook.tabular"
-            )
         self._environment, self._algorithm, self._config = environment, algorithm, config
         self._mdp = mdp.replace(discount=float(getattr(config, "discount", mdp.discount)))
         self._q = optimal_truth(self._mdp).reshape(mdp.n_states, mdp.n_actions)
@@ -44,10 +39,19 @@ class Oracle:
 
     @classmethod
     def of(cls, environment: Any, algorithm: Algorithm, config: Config) -> Oracle | None:
-        """The oracle of a finite MDP; None for other environments and for algorithms without action values."""
-        if not isinstance(environment, FiniteMDPEnvironment) or algorithm.action_values is None:
+        """The oracle of a finite MDP; None for other environments and for algorithms without action values.
+
+        Raises ParameterError where states differ in their actions, since no agent here minds that, and MDPError.
+        """
+        if not isinstance(environment, FiniteMDPEnvironment):
             return None
-        return cls(environment, algorithm, config)
+        mdp = environment.mdp
+        if mdp.n_pairs != mdp.n_states * mdp.n_actions:
+            raise ParameterError(
+                f"not all actions of {environment.name} are available in all of its states, but deep agents choose "
+                f"among all {mdp.n_actions}; take another environment, or learn this one with rlbook.tabular"
+            )
+        return None if algorithm.action_values is None else cls(environment, algorithm, config)
 
     def action_values(self, state: Any) -> NDArray[np.float64]:
         """The agent's action values of every state, (S, A)."""

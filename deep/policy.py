@@ -68,22 +68,19 @@ class Policy:
         from rlbook.deep.algorithms import algorithm
 
         path = Path(path)
-        header, arrays = read(path)
-        if header.get("format") != _FORMAT:
-            raise ArrayFileError(f"{str(path)!r} holds no policy (its format is {header.get('format')!r})")
+        header, arrays = read(path, _FORMAT)
         try:
             made_by = algorithm(header["algorithm"])
             config = made_by.Config.parse(header["config"])
+            spaces = Spaces(tuple(header["observation_shape"]), _actions_of(header["actions"]))
+            environment = str(header["environment"])
         except (UnknownNameError, ParameterError) as error:
             raise ArrayFileError(f"{str(path)!r} is of another version of rlbook: {error}") from None
-        told = dict(header["actions"])
-        spaces = Spaces(
-            tuple(header["observation_shape"]),
-            Discrete(told["n"]) if told["kind"] == "Discrete" else Continuous(tuple(told["low"]), tuple(told["high"])),
-        )
+        except (KeyError, TypeError) as error:
+            raise ArrayFileError(f"{str(path)!r} lacks a part ({error}); another version of rlbook wrote it") from None
         like = jax.eval_shape(partial(made_by.init, config, spaces), jax.random.key(0))
         state = tree_of(like, arrays, "state", repr(str(path)))
-        return Policy(made_by, config, spaces, state, header["environment"])
+        return Policy(made_by, config, spaces, state, environment)
 
     def describe(self) -> str:
         """In one line: the algorithm, its environment, and the settings that are not the defaults."""
@@ -99,6 +96,12 @@ class Policy:
                 f"observations have shape {self.spaces.observation_shape}"
             )
         return seen
+
+
+def _actions_of(told: dict[str, Any]) -> Discrete | Continuous:
+    if told["kind"] == "Discrete":
+        return Discrete(int(told["n"]))
+    return Continuous(tuple(told["low"]), tuple(told["high"]))
 
 
 @partial(jax.jit, static_argnums=0)

@@ -15,13 +15,22 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from rlbook.deep.training import Plan
+    from rlbook.deep.plan import Plan
 
-_RECENT = 100  # episodes that a training return is the mean of, as elsewhere
+RECENT = 100  # episodes that a training return is the mean of, as elsewhere
 
-_UNITS = {
-    "evaluation_return": ("mean return of greedy episodes", "undiscounted"),
-    "training_return": (f"mean return of the last {_RECENT} episodes of training", "undiscounted"),
+_WORDS = {
+    "step": ("steps of all environments so far", "steps"),
+    "steps_taken": ("steps of training so far", "steps"),
+    "diverged_at": ("step at which the loss was no number, or -1", "steps"),
+    "evaluation_return": ("mean return of greedy episodes", "return, undiscounted"),
+    "evaluation_episode_return": ("return of each greedy episode", "return, undiscounted"),
+    "evaluation_episode_length": ("length of each greedy episode", "steps"),
+    "training_return": (f"mean return of the last {RECENT} episodes of training", "return, undiscounted"),
+    "episode_seed": ("seed of an episode of training", ""),
+    "episode_step": ("step at which it ended", "steps"),
+    "episode_return": ("its return", "return, undiscounted"),
+    "episode_length": ("its length", "steps"),
     "loss": ("mean loss since the evaluation before", ""),
     "q": ("mean value of what was learned from since the evaluation before", "return"),
     "q_error": ("greatest error of action values, against the exact ones", "return"),
@@ -67,7 +76,9 @@ class SeedRecord:
         self.episode_length += np.asarray(endings.length).ravel()[where].tolist()
         for name, values in metrics.items():
             total, count = self.since.get(name, (0.0, 0))
-            self.since[name] = (total + float(np.sum(values, dtype=np.float64)), count + len(values))
+            # One after the other, so that the sum does not depend on how training is cut into chunks.
+            summed = np.add.accumulate(np.concatenate([[total], values]), dtype=np.float64)
+            self.since[name] = (float(summed[-1]), count + len(values))
             broken = np.flatnonzero(~np.isfinite(values))
             if len(broken) and self.diverged_at < 0:
                 self.diverged_at = first + (int(broken[0]) + 1) * steps_per_unit
@@ -78,7 +89,7 @@ class SeedRecord:
         n = self.evaluated
         self.evaluation_return[n], self.evaluation_length[n] = returns, lengths
         if self.episode_return:
-            self.curves["training_return"][n] = np.mean(self.episode_return[-_RECENT:])
+            self.curves["training_return"][n] = np.mean(self.episode_return[-RECENT:])
         means = {name: total / count for name, (total, count) in self.since.items() if count}
         for name, value in {**means, **exact}.items():
             self.curves.setdefault(name, np.full(len(self.evaluation_return), np.nan))[n] = value
@@ -88,6 +99,8 @@ class SeedRecord:
 
 def dataset(plan: Plan, seeds: Sequence[int], records: Sequence[SeedRecord], seconds: float) -> xr.Dataset:
     """Results over "seed", "step" (of the evaluation, counting all environments) and "evaluation_episode".
+
+    steps_taken and diverged_at tell how far each seed came. Attributes are those of `Identity`, and the seconds taken.
 
     Episodes of training are a table of its own, with the dimension "episode" and the variables episode_seed, _step,
     _return and _length. Where a seed's training has not come, there is NaN.
@@ -106,6 +119,7 @@ def dataset(plan: Plan, seeds: Sequence[int], records: Sequence[SeedRecord], sec
             np.stack([record.evaluation_length for record in records]),
         ),
         "diverged_at": ("seed", np.array([record.diverged_at for record in records])),
+        "steps_taken": ("seed", np.array([record.units * plan.steps_per_unit for record in records])),
     }
     for name in names:
         variables[name] = (("seed", "step"), np.stack([record.curves.get(name, nothing) for record in records]))
@@ -120,13 +134,13 @@ def dataset(plan: Plan, seeds: Sequence[int], records: Sequence[SeedRecord], sec
         coords={"seed": np.array(seeds, dtype=np.int64), "step": plan.evaluated_at * plan.steps_per_unit},
         attrs={**plan.identity.told(), "seconds": seconds},
     )
-    for name, (words, unit) in _UNITS.items():
-        if name in result:
+    for name, (words, unit) in _WORDS.items():
+        if name in result.variables:
             result[name].attrs = {"long_name": words, "units": unit}
     return result
 
 
-def recorded(record: SeedRecord) -> tuple[dict[str, NDArray[Any]], str]:
+def record_arrays(record: SeedRecord) -> tuple[dict[str, NDArray[Any]], str]:
     """A record as arrays and a text, from which `restored` makes it again."""
     arrays = {
         "evaluation_return": record.evaluation_return,
@@ -146,7 +160,7 @@ def recorded(record: SeedRecord) -> tuple[dict[str, NDArray[Any]], str]:
 
 
 def restore_record(record: SeedRecord, arrays: dict[str, NDArray[Any]], text: str) -> None:
-    """Make `record` what it was when `recorded` was called."""
+    """Make `record` what it was when `record_arrays` was called."""
     scalars = json.loads(text)
     record.evaluation_return = arrays["evaluation_return"]
     record.evaluation_length = arrays["evaluation_length"]
