@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Float, PRNGKeyArray
 
     from rlbook.deep.environments.interface import Continuous, Discrete
-    from rlbook.deep.plan import Worlds
     from rlbook.deep.training import Trained
+    from rlbook.deep.worlds import Worlds
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _HEADER = "header"
+_NAMES = "arrays"
 
 
 class ArrayFileError(RlbookError):
@@ -26,10 +27,12 @@ class ArrayFileError(RlbookError):
 
 def write(path: Path, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
     """Put a header of plain values, and arrays by name, at `path`, atomically; raises ArrayFileError."""
+    # An archive whose list of contents is damaged may still be an archive, of fewer arrays.
+    told = json.dumps({**header, _NAMES: sorted(arrays)})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as stream:
-            np.savez(stream, **{_HEADER: np.array(json.dumps(header))}, **arrays)  # type: ignore[arg-type]
+            np.savez(stream, **{_HEADER: np.array(told)}, **arrays)  # type: ignore[arg-type]
     except OSError as error:
         raise ArrayFileError(
             f"nothing can be written to {str(path)!r}: {error.strerror or error}; choose another folder"
@@ -42,22 +45,23 @@ def read(path: Path, form: str, *, header_only: bool = False) -> tuple[dict[str,
     form: what `format` must be in the header.
     """
     try:
-        # A file that is no archive would be read as one array, or as nothing at all.
-        if not zipfile.is_zipfile(path):
-            path.stat()
-            raise zipfile.BadZipFile("it is no archive")
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, since numpy leaves a broken archive open; and what is no archive it would read as one array.
+        with open(path, "rb") as stream:
+            if not zipfile.is_zipfile(stream):
+                raise zipfile.BadZipFile("it is no archive")
+            stream.seek(0)
+            file = np.load(stream, allow_pickle=False)
             header = json.loads(str(file[_HEADER]))
             found = header.get("format") if isinstance(header, dict) else None
             if found != form:
                 raise ArrayFileError(f"{str(path)!r} holds no {form} (its format is {found!r}); choose another file")
-            kept = () if header_only else (name for name in file.files if name != _HEADER)
-            return header, {name: file[name] for name in kept}
+            names = header.pop(_NAMES)
+            return header, {} if header_only else {name: file[name] for name in names}
     except ArrayFileError:
         raise
     except OSError as error:
         raise ArrayFileError(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
-    except (ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, KeyError, EOFError, NotImplementedError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise ArrayFileError(
             f"{str(path)!r} is no file that rlbook wrote, or it is damaged ({error}); remove it to begin again"
         ) from None

@@ -16,7 +16,7 @@ import numpy as np
 from rlbook.deep.algorithm import Algorithm
 from rlbook.deep.config import Config
 from rlbook.deep.environments.finite_mdp import FiniteMDPEnvironment
-from rlbook.errors import ParameterError
+from rlbook.errors import MDPError, ParameterError
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -35,6 +35,10 @@ class Oracle:
         self._mdp = mdp.replace(discount=float(getattr(config, "discount", mdp.discount)))
         self._q = optimal_truth(self._mdp).reshape(mdp.n_states, mdp.n_actions)
         self._visited = ~np.isnan(self._q[:, 0])
+        if self._mdp.discount == 1:
+            from rlbook.tabular import solve
+
+            self._ending = solve(self._mdp).policy
         self._best = float(mdp.start[self._visited] @ self._q.max(axis=1)[self._visited])
 
     @classmethod
@@ -59,22 +63,35 @@ class Oracle:
         return np.asarray(_values(self._algorithm, self._config, state, seen), dtype=np.float64)
 
     def judge(self, state: Any) -> dict[str, float]:
-        """q_error, q_rms_error, bias and regret of an agent; NaN where its values are no numbers."""
-        from rlbook.tabular import evaluate_policy
+        """q_error, q_rms_error, bias and regret of an agent; NaN where its values are no numbers.
 
+        Regret is NaN too where the greedy policy has no value, since at discount 1 its episode may never end.
+        """
         q = self.action_values(state)
         if not np.isfinite(q).all():
             return dict.fromkeys(("q_error", "q_rms_error", "bias", "regret"), np.nan)
         error = (q - self._q)[self._visited]
         over = (q.max(axis=1) - self._q.max(axis=1))[self._visited]
-        greedy = q.argmax(axis=1)
-        reached = evaluate_policy(self._mdp, greedy).value_at_start
         return {
             "q_error": float(np.abs(error).max()),
             "q_rms_error": float(np.sqrt(np.mean(error**2))),
             "bias": float(over.mean()),
-            "regret": self._best - reached,
+            "regret": self._best - self._value_at_start(q.argmax(axis=1)),
         }
+
+    def _value_at_start(self, policy: NDArray[np.int64]) -> float:
+        from rlbook.tabular import evaluate_policy
+        from rlbook.tabular.learning.truth import reachable_states
+        from rlbook.tabular.policies import induced_chain
+
+        if self._mdp.discount < 1:
+            return float(evaluate_policy(self._mdp, policy).value_at_start)
+        # What it would do where it never comes must not keep its value from being known.
+        comes = reachable_states(induced_chain(self._mdp, policy))
+        try:
+            return float(evaluate_policy(self._mdp, np.where(comes, policy, self._ending)).value_at_start)
+        except MDPError:
+            return np.nan
 
 
 @partial(jax.jit, static_argnums=0)

@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
-import jax
 import numpy as np
 
 from rlbook.deep.algorithm import Algorithm, Spaces
 from rlbook.deep.checkpoints import Checkpoint, Identity
 from rlbook.deep.compiled import CompiledTraining
 from rlbook.deep.config import Config
-from rlbook.deep.environments import make, names
-from rlbook.deep.environments.interface import Continuous, Environment
-from rlbook.deep.environments.to_gymnasium import to_gymnasium
-from rlbook.deep.gymnasium_driver import GymnasiumTraining, name_of, spaces_of
+from rlbook.deep.environments.interface import Continuous
+from rlbook.deep.gymnasium_driver import GymnasiumTraining
 from rlbook.deep.oracle import Oracle
-from rlbook.errors import ParameterError, UnknownNameError, suggest
-from rlbook.mdp import FiniteMDP
+from rlbook.deep.worlds import Driver, World, world_of
+from rlbook.errors import ParameterError, suggest
 from rlbook.whole_numbers import is_whole, require_whole
 
 if TYPE_CHECKING:
-    import gymnasium
     from numpy.typing import NDArray
 
     from rlbook.deep.episodes import Ending
-
-    MakeOne = Callable[[], gymnasium.Env[Any, Any]]
-    Worlds = str | Environment | MakeOne
-
-Driver = Literal["compiled", "gym"]
+    from rlbook.deep.worlds import Worlds
 
 # Steps between two looks at what the caller wants: about a hundredth of a second in either driver.
 _CHUNK: dict[Driver, int] = {"compiled": 1_000, "gym": 50}
@@ -131,28 +120,18 @@ def plan_of(
     per_unit = kind.length * kind.environments
     units = -(-steps // per_unit)
     chunk = max(1, _CHUNK[driver] // per_unit)
-    world, make_one = _world(environment, driver)
-    open_one: Callable[[int], Training]
-    if make_one is None:
-        assert world is not None
-        compiled = world
-        spaces, name = Spaces(compiled.observation_shape, compiled.action_space), compiled.name
-        open_one = lambda seed: CompiledTraining(algorithm, config, compiled, seed, steps, chunk)  # noqa: E731
-    else:
-        maker = make_one
-        name, spaces, contents = _tried(maker, environment)
-        open_one = lambda seed: GymnasiumTraining(algorithm, config, maker, seed, steps)  # noqa: E731
-    if isinstance(spaces.actions, Continuous):
+    world = world_of(environment, driver)
+    if isinstance(world.spaces.actions, Continuous):
         # So far no algorithm here acts in vectors.
         raise ParameterError(
-            f"{name} takes vectors as actions, but {algorithm.name} chooses among finitely many; take an environment "
-            "with discrete actions, such as CartPole-v1"
+            f"{world.name} takes vectors as actions, but {algorithm.name} chooses among finitely many; take an "
+            "environment with discrete actions, such as CartPole-v1"
         )
     identity = Identity(
         algorithm=algorithm.name,
         config=config.canonical_json(),
-        environment=environment if isinstance(environment, str) else name,
-        environment_digest=contents if world is None else _digest(world),
+        environment=world.name,
+        environment_digest=world.digest,
         driver=driver,
         steps=int(steps),
         evaluations=int(evaluations),
@@ -162,12 +141,12 @@ def plan_of(
         algorithm=algorithm,
         config=config,
         identity=identity,
-        open=open_one,
-        oracle=Oracle.of(world, algorithm, config),
+        open=_opening(algorithm, config, world, steps, chunk),
+        oracle=Oracle.of(world.compiled, algorithm, config),
         steps_per_unit=per_unit,
         idle_units=min(kind.idle_units, units),
         chunk=chunk,
-        evaluated_at=np.unique(np.ceil(np.arange(1, evaluations + 1) * (units / evaluations)).astype(np.int64)),
+        evaluated_at=_evenly(units, evaluations),
         evaluation_episodes=int(evaluation_episodes),
         folder=None if folder is None else _folder(folder),
     )
@@ -186,89 +165,18 @@ def _folder(folder: str | Path) -> Path:
     return path
 
 
-def _world(environment: Worlds, driver: Driver) -> tuple[Environment | None, MakeOne | None]:
-    """The environment in JAX, if it is one, and what makes it for Gymnasium's driver, if that is to run."""
-    if isinstance(environment, str):
-        import gymnasium
+def _opening(
+    algorithm: Algorithm, config: Config, world: World, steps: int, chunk: int
+) -> Callable[[int], CompiledTraining | GymnasiumTraining]:
+    def open_one(seed: int) -> CompiledTraining | GymnasiumTraining:
+        if world.make_one is not None:
+            return GymnasiumTraining(algorithm, config, world.make_one, seed, steps)
+        assert world.compiled is not None
+        return CompiledTraining(algorithm, config, world.compiled, seed, steps, chunk)
 
-        if driver == "gym" and (environment in gymnasium.registry or ":" in environment):
-            return None, lambda: gymnasium.make(environment)
-        world = _made(environment, driver)
-    elif isinstance(environment, Environment):
-        world = environment
-    elif isinstance(environment, FiniteMDP):
-        raise ParameterError(
-            "environment is a FiniteMDP, whose episodes have no limit yet; give FiniteMDPEnvironment(mdp, "
-            "time_limit=...) of rlbook.deep"
-        )
-    elif not callable(environment):
-        raise ParameterError(
-            f"environment is {environment!r}; give a name, an environment of rlbook.deep, or a function without "
-            "arguments that makes a Gymnasium environment, since training needs more than one"
-        )
-    elif driver == "compiled":
-        raise ParameterError(
-            "environment is a function that makes Gymnasium environments, which only driver='gym' can step"
-        )
-    else:
-        return None, environment
-    return world, (lambda: to_gymnasium(world)) if driver == "gym" else None
+    return open_one
 
 
-def _made(name: str, driver: Driver) -> Environment:
-    try:
-        return make(name)
-    except UnknownNameError:
-        import gymnasium
-
-        if driver == "gym":
-            raise UnknownNameError("environment", name, [*names(), *gymnasium.registry]) from None
-        if name in gymnasium.registry:
-            raise ParameterError(
-                f"environment {name!r} is Gymnasium's and not in JAX, which the compiled driver needs; take "
-                f"driver='gym', or one of {', '.join(names()[:7])}"
-            ) from None
-        raise
-
-
-def _tried(make_one: MakeOne, environment: Worlds) -> tuple[str, Spaces, str]:
-    """Name, spaces and digest of what `make_one` makes; raises ParameterError where it makes nothing of use."""
-    import gymnasium
-
-    try:
-        trial = make_one()
-    except (gymnasium.error.Error, ImportError) as error:
-        raise ParameterError(f"environment {environment!r} cannot be made: {error}") from None
-    if not isinstance(trial, gymnasium.Env):
-        raise ParameterError(f"environment makes {trial!r}; it must be a function that makes a Gymnasium environment")
-    try:
-        return name_of(trial), spaces_of(trial), _digest_of_spec(trial)
-    finally:
-        trial.close()
-
-
-def _digest_of_spec(trial: gymnasium.Env[Any, Any]) -> str:
-    spec = trial.spec
-    if spec is None:
-        return type(trial.unwrapped).__qualname__
-    told = [spec.id, spec.max_episode_steps, spec.kwargs]
-    return _hashed(json.dumps(told, sort_keys=True, default=lambda value: type(value).__qualname__).encode())
-
-
-def _digest(environment: Environment) -> str:
-    """Of all that the steps of an environment in JAX follow from, as far as it is numbers and names."""
-    plain = {
-        each.name: repr(value)
-        for each in dataclasses.fields(environment)
-        if isinstance(value := getattr(environment, each.name), int | float | str | tuple)
-    }
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(environment)]
-    told = json.dumps([type(environment).__qualname__, plain, [[str(leaf.dtype), leaf.shape] for leaf in leaves]])
-    return _hashed(told.encode(), *(leaf.tobytes() for leaf in leaves))
-
-
-def _hashed(*pieces: bytes) -> str:
-    total = hashlib.sha256()
-    for piece in pieces:
-        total.update(piece)
-    return total.hexdigest()[:16]
+def _evenly(units: int, evaluations: int) -> NDArray[np.int64]:
+    """After how many units to evaluate: at equal distances, the last time at the end, and never twice at one place."""
+    return np.unique(-(-np.arange(1, evaluations + 1, dtype=np.int64) * units // evaluations))

@@ -16,10 +16,11 @@ from rlbook.deep.algorithm import Algorithm
 from rlbook.deep.checkpoints import Checkpoint
 from rlbook.deep.compilation_cache import keep_programs
 from rlbook.deep.config import Config
-from rlbook.deep.plan import Driver, Plan, config_of, plan_of, seeds_of
+from rlbook.deep.plan import Plan, config_of, plan_of, seeds_of
 from rlbook.deep.policy import Policy
 from rlbook.deep.results import SeedRecord, dataset
 from rlbook.deep.seed_training import Shared, train_seed
+from rlbook.deep.worlds import Driver
 from rlbook.lab import Context
 from rlbook.processes import cores
 from rlbook.whole_numbers import require_whole
@@ -27,7 +28,7 @@ from rlbook.whole_numbers import require_whole
 if TYPE_CHECKING:
     import xarray as xr
 
-    from rlbook.deep.plan import Worlds
+    from rlbook.deep.worlds import Worlds
 
 _SECONDS_BETWEEN_REPORTS = 0.2
 _OPTIONS = (

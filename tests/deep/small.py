@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import gymnasium
@@ -14,8 +14,9 @@ from pydantic import Field
 from rlbook.deep import dqn
 from rlbook.deep.algorithm import Algorithm
 from rlbook.deep.config import Config
-from rlbook.deep.environments import Discrete, Environment, Step
+from rlbook.deep.environments import Discrete, Environment, Step, make
 from rlbook.deep.experience import Stream
+from rlbook.deep.replay import Learned, Replay
 
 # Twelve rows of warm-up, then an update at every fourth step.
 SMALL: dict[str, Any] = {
@@ -23,6 +24,9 @@ SMALL: dict[str, Any] = {
     **{"buffer_size": 64, "learning_starts": 12, "target_every": 3, "learning_rate": 1e-2},
 }
 CONFIG = dqn.Config(**SMALL)
+# Episodes are cut as well as ended. Tests share this world and CONFIG, since that is one compilation for all.
+CART = make("CartPole-v1(time_limit=13)")
+CHUNK = 250  # units of it that training asks for at once
 
 
 class Corridor(Environment):
@@ -55,16 +59,11 @@ class TableConfig(Config):
     size: int = Field(1, ge=1, le=10)
 
 
-class TableState(NamedTuple):
-    values: Any
-
-
 def table_algorithm(q: np.ndarray) -> Algorithm:
-    """An agent for one-hot observations that has these values, (S, A), from the start, and learns nothing."""
-    table = jnp.asarray(q, dtype=jnp.float32)
+    """An agent for one-hot observations that has these values, (S, A), from the start."""
 
     def values(config, state, observation):
-        return observation @ state.values
+        return observation @ state
 
     def greedy(config, state, observation):
         return jnp.argmax(values(config, state, observation)).astype(jnp.int32)
@@ -74,12 +73,37 @@ def table_algorithm(q: np.ndarray) -> Algorithm:
         title="A table",
         Config=TableConfig,
         experience=lambda config: Stream(),
-        init=lambda config, spaces, key: TableState(table),
+        init=lambda config, spaces, key: jnp.asarray(q, dtype=jnp.float32),
         act=lambda config, state, observation, key, progress: greedy(config, state, observation),
         greedy=greedy,
-        update=lambda config, state, row, key: (TableState(state.values + config.shift), {"loss": row.reward}),
+        update=lambda config, state, row, key: (state + config.shift, {"loss": row.reward}),
         action_values=values,
     )
+
+
+class WalkerConfig(Config):
+    """every: steps between two updates."""
+
+    grain: float = Field(1.0, description="how fast the weight moves")
+    every: int = Field(4, ge=1, le=100)
+
+
+def _update(config: WalkerConfig, weight: Any, batch: Any, key: Any) -> Any:
+    error = batch.reward + batch.discount * weight - weight
+    return weight + config.grain * jnp.mean(error), Learned(error, {"loss": jnp.mean(error**2)})
+
+
+# It walks at random, stores what it sees, and learns one number: the value of all states as if they were one.
+WALKER = Algorithm(
+    name="walker",
+    title="A walk at random",
+    Config=WalkerConfig,
+    experience=lambda config: Replay(discount=0.9, every=config.every, batch=2, capacity=64, warm_up=8),
+    init=lambda config, spaces, key: jnp.zeros(()),
+    act=lambda config, state, observation, key, progress: jax.random.randint(key, (), 0, 2),
+    greedy=lambda config, state, observation: jnp.int32(1),
+    update=_update,
+)
 
 
 class Counting(gymnasium.Env):

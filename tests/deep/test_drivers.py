@@ -10,28 +10,25 @@ import jax
 import numpy as np
 import pytest
 
-from rlbook.deep import algorithms, dqn
+from rlbook.deep import algorithms
 from rlbook.deep.compiled import CompiledTraining
-from rlbook.deep.environments import Environment, make, to_gymnasium
+from rlbook.deep.environments import Environment, to_gymnasium
 from rlbook.deep.environments.finite_mdp import FiniteMDPEnvironment
 from rlbook.deep.gymnasium_driver import GymnasiumTraining, spaces_of
 from rlbook.environments import make as make_mdp
 from rlbook.errors import ParameterError
 
-from .small import CONFIG, SMALL, Corridor, Counting
+from .small import CART, SMALL, WALKER, Corridor, Counting
 
-# Time limits so short that episodes are cut as well as ended.
-WORLDS: dict[str, Environment] = {
-    "CartPole": make("CartPole-v1(time_limit=13)"),
-    "finite MDP": FiniteMDPEnvironment(make_mdp("frozenlake-4x4"), time_limit=7),
-    "corridor": Corridor(),
-}
-AGENTS: dict[str, dict[str, Any]] = {
-    "dqn": SMALL,
-    "pqn": {"environments": 3, "rollout": 4, "minibatches": 2, "epochs": 1, "first_width": 8, "second_width": 8},
-    "stream_q": {"first_width": 8, "second_width": 8},
-}
-CASES = [("dqn", "CartPole"), ("dqn", "finite MDP"), ("pqn", "corridor"), ("stream_q", "corridor")]
+CASES: list[tuple[str, Environment, dict[str, Any]]] = [
+    ("dqn", CART, SMALL),
+    (
+        "pqn",
+        FiniteMDPEnvironment(make_mdp("frozenlake-4x4"), time_limit=7),
+        {"environments": 3, "rollout": 4, "minibatches": 2, "epochs": 1, "first_width": 8, "second_width": 8},
+    ),
+    ("stream_q", Corridor(), {"first_width": 8, "second_width": 8}),
+]
 
 
 def same(one: Any, other: Any) -> bool:
@@ -44,15 +41,16 @@ def same(one: Any, other: Any) -> bool:
     )
 
 
-@pytest.mark.parametrize(("agent", "world"), CASES)
-def test_both_drivers_give_the_same_numbers(agent: str, world: str) -> None:
+@pytest.mark.parametrize(("agent", "environment", "settings"), CASES, ids=[case[0] for case in CASES])
+def test_both_drivers_give_the_same_numbers(agent: str, environment: Environment, settings: dict[str, Any]) -> None:
     """Prevents a driver that resets, draws, cuts or learns otherwise than the other one."""
-    algorithm, environment = algorithms.algorithm(agent), WORLDS[world]
-    config = algorithm.Config(**AGENTS[agent])
+    algorithm = algorithms.algorithm(agent)
+    config = algorithm.Config(**settings)
     kind = algorithm.experience(config)
     per_unit = kind.length * kind.environments
     units = -(-260 // per_unit)
-    compiled = CompiledTraining(algorithm, config, environment, 5, 1_000, units)
+    most = max(1, 1_000 // per_unit)
+    compiled = CompiledTraining(algorithm, config, environment, 5, 1_000, most)
     stepped = GymnasiumTraining(algorithm, config, partial(to_gymnasium, environment), 5, 1_000)
     ends: list[Any] = []
     for count, learning in ((kind.idle_units, False), (units - kind.idle_units, True)):
@@ -76,9 +74,9 @@ def test_rows_are_what_a_plain_loop_sees(driver: str) -> None:
     """Prevents a time limit that passes for an end, and a last observation that is lost at the reset after it."""
     environment = Corridor()
     training: Any = (
-        CompiledTraining(dqn.ALGORITHM, CONFIG, environment, 2, 1_000, 50)
+        CompiledTraining(WALKER, WALKER.Config(), environment, 2, 1_000, 50)
         if driver == "compiled"
-        else GymnasiumTraining(dqn.ALGORITHM, CONFIG, partial(to_gymnasium, environment), 2, 1_000)
+        else GymnasiumTraining(WALKER, WALKER.Config(), partial(to_gymnasium, environment), 2, 1_000)
     )
     training.advance(16, learning=False)
     rows = jax.tree.map(lambda leaf: np.asarray(leaf)[:, 0], training.carry.memory.rows)
@@ -102,8 +100,8 @@ def test_rows_are_what_a_plain_loop_sees(driver: str) -> None:
 def test_seeds_beyond_31_bits_are_the_same_in_both_drivers() -> None:
     """Prevents an overflow, or another stream of draws, where a seed does not fit into an int32."""
     seed = 2**32 - 1
-    compiled = CompiledTraining(dqn.ALGORITHM, CONFIG, Corridor(), seed, 1_000, 50)
-    stepped = GymnasiumTraining(dqn.ALGORITHM, CONFIG, partial(to_gymnasium, Corridor()), seed, 1_000)
+    compiled = CompiledTraining(WALKER, WALKER.Config(), Corridor(), seed, 1_000, 50)
+    stepped = GymnasiumTraining(WALKER, WALKER.Config(), partial(to_gymnasium, Corridor()), seed, 1_000)
     compiled.advance(3, learning=False)
     stepped.advance(3, learning=False)
     assert same(compiled.carry, stepped.carry)
@@ -111,7 +109,7 @@ def test_seeds_beyond_31_bits_are_the_same_in_both_drivers() -> None:
 
 def test_a_world_that_says_both_has_ended() -> None:
     """Prevents a bootstrap through the end of the world, and states that are numbers taken for their values."""
-    training = GymnasiumTraining(dqn.ALGORITHM, CONFIG, Counting, 0, 1_000)
+    training = GymnasiumTraining(WALKER, WALKER.Config(), Counting, 0, 1_000)
     _, endings = training.advance(6, learning=False)
     rows = jax.tree.map(lambda leaf: np.asarray(leaf)[:24, 0], training.carry.memory.rows)
     assert np.array_equal(rows.terminated, np.arange(24) % 3 == 2)
@@ -124,7 +122,7 @@ def test_a_world_that_says_both_has_ended() -> None:
 def test_gymnasium_s_own_cartpole_is_stepped_under_its_time_limit() -> None:
     """Prevents a driver that knows only environments of our own making."""
     make_one = partial(gymnasium.make, "CartPole-v1", max_episode_steps=9)
-    training = GymnasiumTraining(dqn.ALGORITHM, CONFIG, make_one, 1, 1_000)
+    training = GymnasiumTraining(WALKER, WALKER.Config(), make_one, 1, 1_000)
     _, endings = training.advance(16, learning=False)
     lengths = np.asarray(endings.length)[np.asarray(endings.ended)]
     rows = jax.tree.map(lambda leaf: np.asarray(leaf)[:, 0], training.carry.memory.rows)
