@@ -141,10 +141,14 @@ def test_training_goes_on_after_kills_at_any_moment(tmp_path: Path) -> None:
 _INTERRUPTED = """
 import sys
 from rlbook.deep.training import TrainingInterrupted
+from rlbook.lab import Context
 from tests.deep.small import WALKER, Corridor
-print("ready", flush=True)
+def shown(result):
+    if (result.steps_taken > 0).all():
+        print("ready", flush=True)
 try:
-    WALKER.train(Corridor(), seeds=2, steps=2_000_000_000, folder=sys.argv[1])
+    context = Context(on_partial=shown)
+    WALKER.train(Corridor(), seeds=2, workers=2, steps=2_000_000_000, folder=sys.argv[1], context=context)
 except TrainingInterrupted as stop:
     assert (stop.result.steps_taken > 0).all()
     print(stop, flush=True)
@@ -158,13 +162,12 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(tmp_path: Path) -> Non
     try:
         assert running.stdout is not None
         assert running.stdout.readline() == "ready\n"
-        time.sleep(1.0)
-        # Until both seeds have begun: compiling cannot be interrupted, and takes as long as it takes.
         running.send_signal(signal.SIGINT)
         said, err = running.communicate(timeout=100)
     finally:
         running.kill()
     assert (running.returncode, err) == (0, "")
+    said = said.replace("ready\n", "")
     assert said.startswith("training of walker on corridor was interrupted after at least ")
     assert f"run the same again to go on from the checkpoints in {str(tmp_path)!r}" in said
     assert (tmp_path / "checkpoint-0.npz").exists()
