@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from rlbook.deep.threefry import fold_in, integer_below, uniform
 
-SEEDS = (0, 1, 12345, 2**32 - 1)
+SEEDS = (0, 2**32 - 1)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -26,7 +26,7 @@ def test_keys_are_jaxs_own(seed):
         assert np.array_equal(jax.random.key_data(jax.jit(fold_in)(key, n)), expected)
 
 
-@pytest.mark.parametrize("shape", [(), (1,), (4,), (3, 5)])
+@pytest.mark.parametrize("shape", [(), (3, 5)])
 def test_numbers_are_jaxs_own(shape):
     for seed in SEEDS:
         key = jax.random.key(np.uint32(seed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import cache
 
 import gymnasium
 import numpy as np
@@ -47,9 +48,14 @@ def actions_of(space, n):
     return (1.5 * rng.uniform(space.low, space.high, size=(n, len(space.low)))).astype(np.float32)
 
 
+@cache
+def plain(name):
+    return gymnasium.make(name).unwrapped
+
+
 def theirs(name, state, actions):
     """Gymnasium's steps from a state: observations, rewards, ends and the states it goes through."""
-    env = gymnasium.make(name).unwrapped
+    env = plain(name)
     env.reset(seed=0)
     env.state = state.astype(np.float64)
     rows = []

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import plotly.graph_objects as go
 
-from rlbook.deep.environments import Discrete, make
+from rlbook.deep.environments import Discrete, make, to_gymnasium
 from rlbook.deep.environments.drawing import scene, scene_in_words
 from rlbook.deep.environments.interface import Environment
 from rlbook.errors import ParameterError
@@ -26,24 +26,21 @@ DRAWN = [
     "Catch",
     "DeepSea",
     "MinAtar/Breakout-v1",
-    "frozenlake-4x4",
     "cliff",
     "four-rooms",
     "taxi",
-    "riverswim",
 ]
 
 
-def episode(environment, steps=6):
-    state, _ = environment.reset(jax.random.key(0))
-    states = [state]
+def episode(environment, steps=4):
+    played = to_gymnasium(environment)
+    played.reset(seed=0)
+    states = [played.state]
     space = environment.action_space
     for n in range(steps):
-        action = jnp.int32(n % space.n) if isinstance(space, Discrete) else jnp.ones(1)
-        step = environment.step(state, action, jax.random.key(n))
-        state = step.state
-        states.append(state)
-        if bool(step.terminated):
+        *_, terminated, _, _ = played.step(n % space.n if isinstance(space, Discrete) else np.ones(1, np.float32))
+        states.append(played.state)
+        if terminated:
             break
     return states
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import gymnasium
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from rlbook.deep.environments import Discrete, episode_key, make, names, step_ke
 from rlbook.errors import ParameterError, RlbookError, UnknownNameError
 
 GAMES = ["CartPole-v1", "MountainCar-v0", "Acrobot-v1", "Pendulum-v1", "Catch", "DeepSea", "MinAtar/Breakout-v1"]
-ALL = [*GAMES, "taxi", "garnet", "frozenlake-4x4(time_limit=20)", "riverswim(features=3, time_limit=15)"]
+ALL = [*GAMES, "taxi", "garnet", "riverswim(features=3, time_limit=15)"]
 DETERMINISTIC = [*GAMES[:6], "MinAtar/Breakout-v1(sticky=0.0)", "taxi"]
 
 
@@ -45,23 +47,6 @@ def test_states_keep_their_types(name):
     assert jax.tree.structure(step.state) == jax.tree.structure(first)
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_many_at_once_are_what_they_are_alone(name):
-    environment = make(name)
-    keys = jax.random.split(jax.random.key(0), 3)
-    action = some_action(environment, 1)
-
-    def play(key):
-        state, _ = environment.reset(key)
-        return environment.step(state, action, key)[1:]
-
-    together = jax.jit(jax.vmap(play))(keys)
-    alone = [jax.jit(play)(key) for key in keys]
-    for part, many in enumerate(together):
-        for i, one in enumerate(alone):
-            assert np.allclose(np.asarray(many)[i], np.asarray(one[part]), rtol=1e-6, atol=1e-6)
-
-
 @pytest.mark.parametrize("name", DETERMINISTIC)
 def test_what_is_not_random_draws_nothing(name):
     """Prevents a step that pays for a random number it does not use."""
@@ -85,15 +70,13 @@ def test_gymnasium_accepts_it(name):
 
 @pytest.mark.parametrize("name", ALL)
 def test_the_hosts_episodes_are_the_compiled_ones(name):
-    """Prevents two drivers of one agent that train it on different worlds."""
-    environment, steps, seed = make(name), 25, 11
-    wrapped = to_gymnasium(environment)
+    """Prevents two drivers of one agent that train it on different worlds, and seeds that depend on their company."""
+    environment, steps, seeds = make(name), 25, np.array([11, 12], dtype=np.uint32)
+    actions = jnp.stack([some_action(environment, n) for n in range(steps)])
 
-    @jax.jit
     def compiled(seed):
         key = episode_key(seed)
         first, observation = environment.reset(step_key(key, 0))
-        actions = jnp.stack([some_action(environment, n) for n in range(steps)])
 
         def body(state, given):
             n, action = given
@@ -102,19 +85,22 @@ def test_the_hosts_episodes_are_the_compiled_ones(name):
 
         return observation, jax.lax.scan(body, first, (1 + jnp.arange(steps), actions))[1]
 
-    first, (observations, rewards, ends) = compiled(np.uint32(seed))
-    observation, _ = wrapped.reset(seed=seed)
-    assert np.array_equal(observation, np.asarray(first))
-    for n in range(steps):
-        observation, reward, terminated, truncated, _ = wrapped.step(np.asarray(some_action(environment, n)))
-        # Two programs may round a product and a sum once or twice; elsewhere they happen to agree to the bit.
-        tolerance = 1e-4 if name == "Acrobot-v1" else 0.0
-        assert np.abs(observation - np.asarray(observations)[n]).max() <= tolerance
-        assert reward == float(rewards[n])
-        assert terminated == bool(ends[n])
-        assert truncated == (n + 1 == environment.time_limit and not terminated)
-        if terminated or truncated:
-            break
+    together = jax.device_get(jax.jit(jax.vmap(compiled))(seeds))
+    wrapped, actions = to_gymnasium(environment), np.asarray(actions)
+    # Two programs may round a product and a sum once or twice; elsewhere they happen to agree to the bit.
+    tolerance = 1e-4 if name == "Acrobot-v1" else 0.0
+    for i, seed in enumerate(seeds):
+        first, (observations, rewards, ends) = jax.tree.map(lambda part, i=i: part[i], together)
+        observation, _ = wrapped.reset(seed=int(seed))
+        assert np.array_equal(observation, first)
+        for n in range(steps):
+            observation, reward, terminated, truncated, _ = wrapped.step(actions[n])
+            assert np.abs(observation - observations[n]).max() <= tolerance
+            assert reward == rewards[n]
+            assert terminated == ends[n]
+            assert truncated == (n + 1 == environment.time_limit and not terminated)
+            if terminated or truncated:
+                break
 
 
 def test_truncation_is_apart_from_termination():
@@ -172,9 +158,7 @@ def test_seeds_are_checked(seed):
 
 def test_two_wrappers_share_one_program():
     """Prevents a compilation for each of several copies of an environment."""
-    from rlbook.deep.environments import to_gymnasium as module_function
-
-    step = __import__("sys").modules[module_function.__module__]._step
+    step = sys.modules[to_gymnasium.__module__]._step
     first, second = to_gymnasium(make("Catch(rows=7)")), to_gymnasium(make("Catch(rows=7)"))
     first.reset(seed=0)
     first.step(0)
