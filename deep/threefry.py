@@ -11,15 +11,11 @@ Source: Salmon et al. (2011), *Parallel random numbers: as easy as 1, 2, 3*, the
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
-from rlbook.errors import MissingExtraError
-
-try:
-    import jax
-    import jax.numpy as jnp
-except ImportError as error:
-    raise MissingExtraError("JAX with Equinox", "deep", "jax equinox") from error
+import jax
+import jax.numpy as jnp
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
@@ -68,6 +64,7 @@ def _words(key: PRNGKeyArray) -> tuple[UInt32[Array, ""], UInt32[Array, ""]]:
     return data[0], data[1]
 
 
+@partial(jax.jit, inline=True)  # outside of compiled code this is one call, not a hundred
 def _rounds(
     first: UInt32[Array, ""], second: UInt32[Array, ""], x0: UInt32[Array, "..."], x1: UInt32[Array, "..."]
 ) -> tuple[UInt32[Array, "..."], UInt32[Array, "..."]]:

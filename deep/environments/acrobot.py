@@ -61,7 +61,7 @@ class Acrobot(Environment):
             jnp.clip(elbow_velocity, -TOP_SPEEDS[1], TOP_SPEEDS[1]),
         )
         terminated = -jnp.cos(after.shoulder) - jnp.cos(after.shoulder + after.elbow) > HEIGHT
-        return Step(after, _observe(after), jnp.where(terminated, 0.0, -1.0), terminated)
+        return Step(after, _observe(after), jnp.where(terminated, 0.0, jnp.float32(-1.0)), terminated)
 
     def observation_bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """One for cosines and sines, then the top speeds."""

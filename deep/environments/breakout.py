@@ -6,7 +6,6 @@ from numbers import Real
 from typing import TYPE_CHECKING, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -22,6 +21,9 @@ SIDE = 10
 TOP_BRICKS, BRICK_ROWS = 1, 3
 CHANNELS = ("paddle", "ball", "trail", "brick")
 _BOTTOM = SIDE - 1
+_CELLS = SIDE * SIDE
+# What an entry of the observation stands for, as one number: its cell, counted by rows, and _CELLS for each channel.
+_ENTRY = (np.arange(_CELLS)[:, None] + _CELLS * np.arange(len(CHANNELS))).reshape(SIDE, SIDE, -1).astype(np.int32)
 
 
 class BreakoutState(NamedTuple):
@@ -87,8 +89,7 @@ class Breakout(Environment):
         """Move the paddle, then the ball along its diagonal: first the side walls, then what is above or below."""
         action = jnp.asarray(action).astype(jnp.int32)
         if self.sticky > 0:
-            # Not `threefry.uniform`: XLA would compute that anew for each of the 400 entries of the observation.
-            action = jnp.where(jax.random.uniform(key) < self.sticky, state.last_action, action)
+            action = jnp.where(uniform(key) < self.sticky, state.last_action, action)
         move = (action == 2).astype(jnp.int32) - (action == 1)
         paddle = jnp.clip(state.paddle + move, 0, SIDE - 1)
 
@@ -130,9 +131,10 @@ class Breakout(Environment):
 
 
 def _observe(state: BreakoutState) -> Float[Array, "10 10 4"]:
-    row, column = jnp.arange(SIDE)[:, None], jnp.arange(SIDE)
-    paddle = (row == _BOTTOM) & (column == state.paddle)
-    ball = (row == state.ball_row) & (column == state.ball_column)
-    trail = (row == state.last_row) & (column == state.last_column)
-    bricks = jnp.pad(state.bricks, ((TOP_BRICKS, SIDE - TOP_BRICKS - BRICK_ROWS), (0, 0)))
-    return jnp.stack([paddle, ball, trail, bricks], axis=-1).astype(jnp.float32)
+    # Compared with constants, all 400 entries take half as long as four stacked images do.
+    paddle = SIDE * _BOTTOM + state.paddle
+    ball = _CELLS + SIDE * state.ball_row + state.ball_column
+    trail = 2 * _CELLS + SIDE * state.last_row + state.last_column
+    walls = jnp.pad(state.bricks, ((TOP_BRICKS, SIDE - TOP_BRICKS - BRICK_ROWS), (0, 0)))[:, :, None]
+    seen = (paddle == _ENTRY) | (ball == _ENTRY) | (trail == _ENTRY) | (walls & (_ENTRY >= 3 * _CELLS))
+    return seen.astype(jnp.float32)

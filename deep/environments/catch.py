@@ -66,7 +66,7 @@ class Catch(Environment):
         after = CatchState(state.ball_row + 1, state.ball_column, paddle)
         terminated = after.ball_row == self.rows - 1
         paid = jnp.where(after.paddle == after.ball_column, 1.0, -1.0)
-        return Step(after, self._observe(after), jnp.where(terminated, paid, 0.0), terminated)
+        return Step(after, self._observe(after), jnp.where(terminated, paid, jnp.float32(0.0)), terminated)
 
     def observation_bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Zero and one."""

@@ -67,7 +67,7 @@ class DeepSea(Environment):
         """Sink by a row, one column to the left or to the right."""
         goes_right = action == self.right_action[state.row, state.column]
         found = jnp.where(state.column == self.size - 1, 1.0, 0.0)
-        reward = jnp.where(goes_right, found - MOVE_COST / self.size, 0.0)
+        reward = jnp.where(goes_right, found - MOVE_COST / self.size, jnp.float32(0.0))
         column = jnp.clip(state.column + jnp.where(goes_right, 1, -1), 0, self.size - 1)
         after = DeepSeaState(state.row + 1, column)
         return Step(after, self._observe(after), reward, after.row == self.size)

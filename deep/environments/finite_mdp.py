@@ -80,7 +80,7 @@ class FiniteMDPEnvironment(Environment):
             require_whole("feature_seed", feature_seed, 0, _MOST_SEED)
             drawn = np.random.Generator(np.random.Philox(feature_seed)).standard_normal((mdp.n_states, int(features)))
             self.features = jnp.asarray(drawn, dtype=jnp.float32)
-            self.name = f"{mdp.name}, seen through {int(features)} random features (seed {int(feature_seed)})"
+            self.name = f"{mdp.name}, {int(features)} random features (seed {int(feature_seed)})"
         self.observation_shape = (mdp.n_states if features is None else int(features),)
 
     def reset(self, key: PRNGKeyArray) -> tuple[Int[Array, ""], Float[Array, "d"]]:

@@ -16,18 +16,13 @@ import abc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from rlbook.deep.threefry import fold_in
-from rlbook.errors import MissingExtraError
 from rlbook.whole_numbers import require_whole
-
-try:
-    import equinox as eqx
-    import jax
-    import jax.numpy as jnp
-except ImportError as error:
-    raise MissingExtraError("JAX with Equinox", "deep", "jax equinox") from error
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32

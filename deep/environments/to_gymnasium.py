@@ -1,7 +1,8 @@
 """An environment in JAX as a `gymnasium.Env`, for agents and wrappers of the host's world.
 
 Whoever resets it with the seed s meets the same episode as a compiled loop with the key `episode_key(s)`, as long as
-the actions agree: the n-th step draws from `step_key(key, n)` in both.
+the actions agree: the n-th step draws from `step_key(key, n)` in both. Then the numbers agree, to the bit for most
+environments. XLA does not promise that, since it may round a product and a sum once or twice, and Acrobot shows it.
 """
 
 from __future__ import annotations

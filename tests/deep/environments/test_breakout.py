@@ -7,7 +7,6 @@ import pytest
 
 pytest.importorskip("jax", reason="the extra `deep` is not installed")
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -44,9 +43,7 @@ def ours(games, sticky) -> Step:
     """One step of ours from every recorded state."""
     states = states_of(games["before"], walls(games["bricks_before"]))
     actions = jnp.asarray(games["action"], dtype=jnp.int32)
-    return eqx.filter_jit(jax.vmap(Breakout(sticky=sticky).step))(
-        states, actions, keys_that_stick(sticky, games["stuck"])
-    )
+    return jax.jit(jax.vmap(Breakout(sticky=sticky).step))(states, actions, keys_that_stick(sticky, games["stuck"]))
 
 
 def hold(games, sticky):
@@ -80,7 +77,7 @@ def test_steps_are_those_of_the_package(kind):
 
 def test_games_begin_on_either_side():
     """Prevents games that are all alike: nothing else is random without sticky actions."""
-    first, observation = eqx.filter_jit(jax.vmap(Breakout().reset))(jax.random.split(jax.random.key(0), 1_000))
+    first, observation = jax.jit(jax.vmap(Breakout().reset))(jax.random.split(jax.random.key(0), 1_000))
     assert 420 < np.sum(np.asarray(first.ball_column) == 0) < 580
     assert np.array_equal(np.asarray(first.right), np.where(np.asarray(first.ball_column) == 0, 1, -1))
     assert np.asarray(observation).sum(axis=(1, 2)).tolist() == [[1, 1, 1, 30]] * 1_000
@@ -90,7 +87,7 @@ def test_actions_stick_as_often_as_asked():
     environment = Breakout(sticky=0.25)
     state, _ = environment.reset(jax.random.key(0))
     keys = jax.random.split(jax.random.key(1), 4_000)
-    step = eqx.filter_jit(jax.vmap(lambda key: environment.step(state, jnp.int32(2), key)))(keys)
+    step = jax.jit(jax.vmap(lambda key: environment.step(state, jnp.int32(2), key)))(keys)
     stuck = np.asarray(step.state.last_action) == 0
     assert abs(stuck.mean() - 0.25) < 4.5 * np.sqrt(0.25 * 0.75 / len(stuck))
     assert np.array_equal(np.asarray(step.state.paddle), np.where(stuck, 4, 5))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import cache
 
 import gymnasium
 import numpy as np
@@ -18,8 +19,8 @@ import jax.numpy as jnp
 from rlbook.deep.environments import Discrete, make
 
 # For each task: corners of the states that are tried, and what float32 may cost in one step, where rounding is 6e-8 of
-# a number. Acrobot's speeds reach 28 rad/s, so its accelerations reach 1,000 rad/s^2 and are integrated over 0.2 s: 3e-4
-# was written down for it first, and 3.6e-4 found in a corner. That this is rounding shows in double precision.
+# a number. Acrobot's speeds reach 28 rad/s, so its accelerations reach 1,000 rad/s^2 and are integrated over 0.2 s:
+# 3e-4 was written down for it first, and 3.6e-4 found in a corner. That this is rounding shows in double precision.
 TASKS = {
     "CartPole-v1": ([2.4, 3.0, 0.25, 3.5], 3e-6),
     "MountainCar-v0": ([1.2, 0.07], 1e-6),
@@ -47,9 +48,14 @@ def actions_of(space, n):
     return (1.5 * rng.uniform(space.low, space.high, size=(n, len(space.low)))).astype(np.float32)
 
 
+@cache
+def plain(name):
+    return gymnasium.make(name).unwrapped
+
+
 def theirs(name, state, actions):
     """Gymnasium's steps from a state: observations, rewards, ends and the states it goes through."""
-    env = gymnasium.make(name).unwrapped
+    env = plain(name)
     env.reset(seed=0)
     env.state = state.astype(np.float64)
     rows = []
@@ -70,7 +76,7 @@ def stepped(request):
     name = request.param
     environment, states = make(name), states_of(name)
     actions = actions_of(environment.action_space, len(states))
-    ours = eqx.filter_jit(jax.vmap(lambda s, a: stepping(environment, s, a)))(jnp.asarray(states), jnp.asarray(actions))
+    ours = jax.jit(jax.vmap(lambda s, a: stepping(environment, s, a)))(jnp.asarray(states), jnp.asarray(actions))
     rows = [theirs(name, state, [action]) for state, action in zip(states, actions, strict=True)]
     return name, ours, [np.concatenate(column) for column in zip(*rows, strict=True)]
 
@@ -158,7 +164,7 @@ def test_episodes_start_like_gymnasiums(name):
     """Prevents a start in another range, or with parts that always agree."""
     environment = make(name)
     keys = jax.random.split(jax.random.key(0), 3_000)
-    first, observation = eqx.filter_jit(jax.vmap(environment.reset))(keys)
+    first, observation = jax.jit(jax.vmap(environment.reset))(keys)
     ours = np.stack([np.asarray(part) for part in first], axis=1)
     env = gymnasium.make(name).unwrapped
     drawn, seen = [], []
