@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rlbook.deep.config import Config
 from rlbook.deep.experience import Experience
@@ -25,6 +25,13 @@ class Spaces:
     actions: Discrete | Continuous
 
 
+class ReturnLaw(NamedTuple):
+    """What an agent believes of the returns of n actions: k atoms of each, and how likely each atom is."""
+
+    atoms: Float[Array, "n k"]
+    mass: Float[Array, "n k"]
+
+
 @dataclass(frozen=True)
 class Algorithm:
     """An algorithm for drivers to run; all functions are pure and may be compiled.
@@ -33,7 +40,8 @@ class Algorithm:
     act: (config, state, observation, key, progress) -> an action for learning, for one observation. greedy: (config,
     state, observation) -> the action that it thinks best. update: (config, state, experience, key); see `Replay`,
     `Rollout` and `Stream` for what it gets and gives. action_values: (config, state, observation) -> (n,), if it has
-    any; with them it is graded on finite MDPs. papers: slugs of the atlas.
+    any; with them it is graded on finite MDPs. return_law: (config, state, observation) -> the laws whose means they
+    are, if it learns laws. papers: slugs of the atlas.
     """
 
     name: str
@@ -45,6 +53,7 @@ class Algorithm:
     greedy: Callable[[Any, Any, Array], Array]
     update: Callable[..., Any]
     action_values: Callable[[Any, Any, Array], Array] | None = None
+    return_law: Callable[[Any, Any, Array], ReturnLaw] | None = None
     papers: tuple[str, ...] = field(default=())
 
     def train(self, environment: Worlds = "CartPole-v1", **options: Any) -> xr.Dataset:

@@ -25,7 +25,8 @@ from pydantic import Field
 
 from rlbook.deep.algorithm import Algorithm, Spaces
 from rlbook.deep.config import Config as BaseConfig
-from rlbook.deep.networks import Torso
+from rlbook.deep.exploration import epsilon_greedy, falling
+from rlbook.deep.networks import Torso, copied_every
 from rlbook.deep.replay import Batch, Learned, Replay
 
 if TYPE_CHECKING:
@@ -112,12 +113,8 @@ def optimiser(config: Config) -> optax.GradientTransformation:
 
 def act(config: Config, state: State, observation: Array, key: PRNGKeyArray, progress: Array) -> Array:
     """With chance epsilon, which falls along a line, any action; else a greedy one."""
-    fallen = jnp.minimum(progress / config.exploration_fraction, 1.0)
-    epsilon = config.exploration_start + fallen * (config.exploration_end - config.exploration_start)
-    q = state.network(observation)
-    chance, which = jax.random.uniform(key, (2,))
-    anything = (which * len(q)).astype(jnp.int32)
-    return jnp.where(chance < epsilon, anything, jnp.argmax(q).astype(jnp.int32))
+    epsilon = falling(config.exploration_start, config.exploration_end, config.exploration_fraction, progress)
+    return epsilon_greedy(state.network(observation), epsilon, key)
 
 
 def greedy(config: Config, state: State, observation: Array) -> Array:
@@ -152,8 +149,7 @@ def update(config: Config, state: State, batch: Batch, key: PRNGKeyArray) -> tup
     change, optimiser_state = optimiser(config).update(gradient, state.optimiser)
     network = optax.apply_updates(state.network, change)
     updates = state.updates + 1
-    renewed = updates % config.target_every == 0
-    target = jax.tree.map(lambda new, old: jnp.where(renewed, new, old), network, state.target)
+    target = copied_every(config.target_every, updates, network, state.target)
     return State(network, target, optimiser_state, updates), Learned(error, {"loss": value, "q": q.mean()})
 
 

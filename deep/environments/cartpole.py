@@ -1,7 +1,9 @@
 from __future__ import annotations
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+
 from rlbook.deep.environments.interface import Discrete, Environment, Step
 
 
