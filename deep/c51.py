@@ -3,9 +3,9 @@
     loss = -mean_i sum_k m_ik log p_k(s_i, a_i; theta),    m_i = projection of the law of R + discount Z(s', a'; theta-)
 
 Z(s, a) puts mass p_k, a softmax over k, on the atom z_k; the atoms lie evenly between `lowest` and `highest`. What
-falls between two of them is shared by both, and what falls beyond the ends goes to the nearest end (eq. 7, algorithm 1).
-a' is the action of the greatest mean under theta-, a copy of theta that is renewed now and then. So the gradient is
-that of the Kullback-Leibler divergence from the target to the prediction.
+falls between two of them is shared by both, and what falls beyond the ends goes to the nearest end (eq. 7). a' is
+the action of the greatest mean under theta-, a copy of theta that is renewed now and then. So the gradient is that of
+the Kullback-Leibler divergence from the target to the prediction.
 
 Returns beyond the ends cannot be told from the ends: give the atoms the range that returns can have.
 """
