@@ -8,7 +8,7 @@ from rlbook.deep.algorithm import Algorithm
 from rlbook.errors import UnknownNameError
 
 # Where each is; modules are loaded when they are asked for.
-_MODULES = {"dqn": "dqn"}
+_MODULES = {name: name for name in ("dqn", "c51", "qr_dqn", "pqn", "stream_q")}
 
 
 def names() -> tuple[str, ...]:

@@ -167,3 +167,4 @@ def update(config: Config, state: State, batch: Batch, key: PRNGKeyArray) -> tup
 
 
 ALGORITHM = Algorithm("c51", "C51", Config, experience, init, act, greedy, update, action_values, return_law)
+train = ALGORITHM.train

@@ -145,3 +145,4 @@ def update(config: Config, state: State, rows: Row, key: PRNGKeyArray) -> tuple[
 
 
 ALGORITHM = Algorithm("pqn", "PQN", Config, experience, init, act, greedy, update, action_values)
+train = ALGORITHM.train

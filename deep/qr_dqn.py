@@ -151,3 +151,4 @@ def update(config: Config, state: State, batch: Batch, key: PRNGKeyArray) -> tup
 
 
 ALGORITHM = Algorithm("qr_dqn", "QR-DQN", Config, experience, init, act, greedy, update, action_values, return_law)
+train = ALGORITHM.train

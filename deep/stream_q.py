@@ -161,3 +161,4 @@ def update(config: Config, state: State, row: Row, key: PRNGKeyArray) -> tuple[S
 ALGORITHM = Algorithm(
     "stream_q", "Stream Q(lambda)", Config, experience, init, act, greedy, update, action_values, papers=("stream_x",)
 )
+train = ALGORITHM.train

@@ -26,7 +26,7 @@ class Table(eqx.Module):
 
 
 def table(rng, *shape) -> Table:
-    return Table(jnp.asarray(3 * rng.normal(size=(ROWS, ACTIONS, *shape)), jnp.float32))
+    return Table(jnp.asarray(3 * rng.normal(size=(ROWS, ACTIONS, *shape))))
 
 
 def batch(rng, observations=None) -> Batch:
@@ -35,28 +35,42 @@ def batch(rng, observations=None) -> Batch:
     return Batch(
         observation=here,
         action=jnp.asarray(rng.integers(0, ACTIONS, ROWS)),
-        reward=jnp.asarray(2 * rng.normal(size=ROWS), float),
-        discount=jnp.asarray(rng.choice([0.0, 0.9, 0.99], ROWS), float),
+        reward=jnp.asarray(2 * rng.normal(size=ROWS)),
+        discount=jnp.asarray(rng.choice([0.0, 0.9, 0.99], ROWS)),
         bootstrap_observation=there,
-        weight=jnp.asarray(rng.uniform(0.1, 1.0, ROWS), float),
+        weight=jnp.asarray(rng.uniform(0.1, 1.0, ROWS)),
         index=jnp.arange(ROWS),
     )
 
 
-def plain(tree):
-    """The same in float64 and numpy."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64 if leaf.dtype.kind == "f" else None), tree)
+def plain(*trees):
+    """The same as numpy's arrays."""
+    return jax.tree.map(np.asarray, trees)
 
 
-def gradient_error(loss, network, directions=3) -> float:
-    """The greatest relative distance of a slope by `jax.grad` from central differences; call it with x64 enabled."""
+def begun(module, config):
+    """The state of an algorithm before its first step."""
+    return jax.jit(module.init, static_argnums=1)(config, SPACES, jax.random.key(0))
+
+
+def network(kind, config, rng, shape=SPACES.observation_shape):
+    """A network with random weights, by numpy: to draw them in JAX takes a second to compile."""
+    spaces = Spaces(shape, SPACES.actions)
+    leaves = jax.eval_shape(lambda: kind(config, spaces, jax.random.key(0)))
+    return jax.tree.map(lambda leaf: jnp.asarray(rng.uniform(-0.5, 0.5, leaf.shape)), leaves)
+
+
+def gradient_error(loss, network) -> float:
+    """The greatest relative distance of a slope by `jax.grad` from central differences, over random directions."""
     flat, unravel = ravel_pytree(network)
     assert flat.dtype == jnp.float64
-    at, rng, step = jax.jit(lambda flat: loss(unravel(flat))), np.random.default_rng(0), 1e-6
-    gradient, worst = jax.jit(jax.grad(lambda flat: loss(unravel(flat))))(flat), 0.0
-    for _ in range(directions):
-        along = rng.normal(size=len(flat))
-        slope = float(gradient @ along)
-        by_differences = float(at(flat + step * along) - at(flat - step * along)) / (2 * step)
-        worst = max(worst, abs(slope - by_differences) / max(abs(slope), 1e-3))
-    return worst
+    along, step = np.random.default_rng(0).normal(size=(3, len(flat))), 1e-6
+
+    @jax.jit
+    def both(flat, along):
+        at = jax.vmap(lambda flat: loss(unravel(flat)))
+        by_differences = (at(flat + step * along) - at(flat - step * along)) / (2 * step)
+        return along @ jax.grad(lambda flat: loss(unravel(flat)))(flat), by_differences
+
+    slope, by_differences = map(np.asarray, both(flat, along))
+    return float(np.max(np.abs(slope - by_differences) / np.maximum(np.abs(slope), 1e-3)))

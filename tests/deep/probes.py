@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlbook.deep import compiled
+from rlbook.deep.compiled import CompiledTraining
 from rlbook.deep.environments.interface import Discrete, Environment, Step
 
 DISCOUNT = 0.5
@@ -68,11 +68,11 @@ PROBES = {
 def train(algorithm, config, environment, steps: int, seed: int = 0):
     """The agent's state after so many steps, by the compiled driver."""
     kind = algorithm.experience(config)
-    carry = compiled.start(algorithm, config, environment, seed)
-    each = kind.length * kind.environments
-    units = steps // each
-    carry, _ = compiled.chunk(algorithm, config, environment, carry, float(steps), units=units, learning=True)
-    return carry.state
+    units = steps // (kind.length * kind.environments)
+    training = CompiledTraining(algorithm, config, environment, seed, steps, units)
+    # Learning begins at once, so that no program without it has to be compiled; a memory holds a block by then.
+    training.advance(units, learning=True)
+    return training.carry.state
 
 
 def error(algorithm, config, environment, answer, state) -> float:

@@ -14,7 +14,9 @@ from rlbook.deep import pqn
 from rlbook.deep.episodes import Row
 from rlbook.deep.returns import lambda_returns
 from rlbook.errors import ParameterError
-from tests.deep.losses import ACTIONS, ROWS, SPACES, Table, gradient_error
+from tests.deep.losses import ACTIONS, ROWS, Table, gradient_error, network
+
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 T, E = 16, 4
 CONFIG = pqn.Config(environments=E, rollout=T, epochs=2, minibatches=4, first_width=8, second_width=8)
@@ -27,7 +29,7 @@ def rollout(rng) -> Row:
     return Row(
         observation=jnp.arange(T * E).reshape(T, E),
         action=jnp.asarray(rng.integers(0, ACTIONS, (T, E))),
-        reward=jnp.float32(rng.normal(size=(T, E))),
+        reward=jnp.asarray(rng.normal(size=(T, E))),
         next_observation=jnp.asarray(rng.permutation(T * E).reshape(T, E)),
         terminated=jnp.asarray(terminated),
         truncated=jnp.asarray(over & ~terminated),
@@ -39,8 +41,9 @@ def test_returns_respect_every_kind_of_end(trace_decay):
     """Prevents values beyond a termination, none beyond a time limit, and returns that run into another episode."""
     rng = np.random.default_rng(1)
     config = CONFIG.model_copy(update={"trace_decay": trace_decay})
-    rows, network = rollout(rng), Table(jnp.float32(rng.normal(size=(T * E, ACTIONS))))
-    q = np.asarray(network.rows, np.float64)
+    rows, table = rollout(rng), Table(jnp.asarray(rng.normal(size=(T * E, ACTIONS))))
+    found = jax.jit(pqn.targets)(config, table, rows)
+    q, rows = jax.tree.map(np.asarray, (table.rows, rows))
     expected = np.empty((T, E))
     for e in range(E):
         for t in reversed(range(T)):
@@ -52,26 +55,27 @@ def test_returns_respect_every_kind_of_end(trace_decay):
             else:
                 following = (1 - trace_decay) * value + trace_decay * expected[t + 1, e]
             expected[t, e] = rows.reward[t, e] + config.discount * following
-    assert np.abs(pqn.targets(config, network, rows) - expected).max() <= 1e-5
+    assert np.abs(found - expected).max() <= 1e-12
 
 
 def test_returns_equal_those_of_rlax():
     rlax = pytest.importorskip("rlax", reason="rlax, the library whose returns are compared, is missing")
     rng = np.random.default_rng(2)
-    given = [jnp.float32(rng.uniform(size=T)) for _ in range(4)]
+    given = [jnp.asarray(rng.uniform(size=T)) for _ in range(4)]
     assert np.abs(lambda_returns(*given) - rlax.lambda_returns(*given)).max() <= 1e-6
 
 
 def test_the_gradient_is_that_of_finite_differences():
     """Prevents slopes that stop in the normalised layers."""
-    with jax.enable_x64(True):
-        rng = np.random.default_rng(3)
-        network = pqn.QNetwork(CONFIG, SPACES, jax.random.key(0))
-        observation, y = jnp.asarray(rng.normal(size=(ROWS, 4))), jnp.asarray(rng.normal(size=ROWS))
-        action = jnp.asarray(rng.integers(0, ACTIONS, ROWS))
-        q = np.array([network(o)[a] for o, a in zip(observation, action, strict=True)])
-        assert float(pqn.loss(network, observation, action, y)[0]) == pytest.approx(np.mean((np.array(y) - q) ** 2))
-        assert gradient_error(lambda network: pqn.loss(network, observation, action, y)[0], network) <= 1e-6
+    rng = np.random.default_rng(3)
+    online = network(pqn.QNetwork, CONFIG, rng)
+    observation, y, action = rng.normal(size=(ROWS, 4)), rng.normal(size=ROWS), rng.integers(0, ACTIONS, ROWS)
+    q = np.array(jax.jit(jax.vmap(online))(observation))[np.arange(ROWS), action]
+    value, found = jax.jit(pqn.loss)(online, observation, action, y)
+    assert float(value) == pytest.approx(np.mean((y - q) ** 2), rel=1e-12)
+    assert np.allclose(found, q, atol=1e-12)
+    given = tuple(map(jnp.asarray, (observation, action, y)))
+    assert gradient_error(lambda online: pqn.loss(online, *given)[0], online) <= 1e-6
 
 
 def test_an_epoch_sees_every_row_once(monkeypatch):
@@ -79,13 +83,13 @@ def test_an_epoch_sees_every_row_once(monkeypatch):
     rng = np.random.default_rng(4)
     rows, seen = rollout(rng), []
 
-    def noted(network, observation, action, y):
+    def noted(table, observation, action, y):
         jax.debug.callback(lambda numbers: seen.append(np.array(numbers)), observation)
-        return jnp.sum(network.rows) * 0.0 + jnp.mean(y), y
+        return jnp.sum(table.rows) * 0.0 + jnp.mean(y), y
 
     monkeypatch.setattr(pqn, "loss", noted)
-    network = Table(jnp.zeros((T * E, ACTIONS)))
-    pqn.update(CONFIG, pqn.State(network, pqn.optimiser(CONFIG).init(network)), rows, jax.random.key(0))
+    table = Table(jnp.zeros((T * E, ACTIONS)))
+    pqn.update(CONFIG, pqn.State(table, pqn.optimiser(CONFIG).init(table)), rows, jax.random.key(0))
     jax.effects_barrier()
     epochs = np.concatenate(seen).reshape(CONFIG.epochs, -1)
     assert len(seen) == CONFIG.epochs * CONFIG.minibatches
@@ -94,5 +98,5 @@ def test_an_epoch_sees_every_row_once(monkeypatch):
 
 
 def test_minibatches_that_do_not_fit_are_refused():
-    with pytest.raises(ParameterError, match="minibatches is 3, but 64 rows"):
-        pqn.Config(environments=4, rollout=16, minibatches=3)
+    with pytest.raises(ParameterError, match=r"^minibatches is 3, but 64 rows"):
+        pqn.Config.parse({"environments": 4, "rollout": 16, "minibatches": 3})
