@@ -6,11 +6,19 @@ import pytest
 
 
 @pytest.fixture
-def double_precision():
-    """float64 in JAX, so that a derivation can be compared to its last digits."""
+def quick_compilation():
+    """Programs that are compiled with little optimisation: most of these tests take longer to compile than to run."""
     jax = pytest.importorskip("jax", reason="the extra `deep` is not installed")
-    slowly = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)  # these programs run for less time than they compile
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture
+def double_precision(quick_compilation):
+    """float64 in JAX, so that a derivation can be compared to its last digits."""
+    import jax
+
     with jax.enable_x64(True):
         yield
-    jax.config.update("jax_disable_most_optimizations", slowly)

@@ -11,6 +11,8 @@ import numpy as np
 from rlbook.deep import c51, dqn, pqn, qr_dqn, stream_q
 from tests.deep.probes import DISCOUNT, PROBES, error, train
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 CLOSE = 0.1  # wrong ways to bootstrap are off by 1/3 at least
 
 SMALL = {"discount": DISCOUNT, "first_width": 16, "second_width": 16, "exploration_end": 1.0}
