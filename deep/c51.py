@@ -68,7 +68,7 @@ class LawNetwork(eqx.Module):
         torso, head = jax.random.split(key)
         widths = (config.first_width, config.second_width)
         self.torso = Torso(spaces.observation_shape, widths, torso)
-        self.head = eqx.nn.Linear(widths[-1], spaces.actions.n * config.atoms, key=head)
+        self.head = eqx.nn.Linear(widths[-1], spaces.choices * config.atoms, key=head)
         self.atoms = config.atoms
 
     def __call__(self, observation: Float[Array, "..."]) -> Float[Array, "n atoms"]:

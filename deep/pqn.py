@@ -72,7 +72,7 @@ class QNetwork(eqx.Module):
         torso, head = jax.random.split(key)
         widths = (config.first_width, config.second_width)
         self.torso = Torso(spaces.observation_shape, widths, torso, norm="learned")
-        self.head = eqx.nn.Linear(widths[-1], spaces.actions.n, key=head)
+        self.head = eqx.nn.Linear(widths[-1], spaces.choices, key=head)
 
     def __call__(self, observation: Float[Array, "..."]) -> Float[Array, "n"]:
         return self.head(self.torso(observation))

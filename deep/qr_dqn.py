@@ -59,7 +59,7 @@ class QuantileNetwork(eqx.Module):
         torso, head = jax.random.split(key)
         widths = (config.first_width, config.second_width)
         self.torso = Torso(spaces.observation_shape, widths, torso)
-        self.head = eqx.nn.Linear(widths[-1], spaces.actions.n * config.quantiles, key=head)
+        self.head = eqx.nn.Linear(widths[-1], spaces.choices * config.quantiles, key=head)
         self.quantiles = config.quantiles
 
     def __call__(self, observation: Float[Array, "..."]) -> Float[Array, "n quantiles"]:
