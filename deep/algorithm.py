@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rlbook.deep.config import Config
+from rlbook.deep.environments.interface import Continuous, Discrete
 from rlbook.deep.experience import Experience
+from rlbook.errors import ParameterError
 
 if TYPE_CHECKING:
     import xarray as xr
     from jaxtyping import Array, Float, PRNGKeyArray
 
-    from rlbook.deep.environments.interface import Continuous, Discrete
     from rlbook.deep.training import Trained
     from rlbook.deep.worlds import Worlds
 
@@ -24,6 +25,16 @@ class Spaces:
 
     observation_shape: tuple[int, ...]
     actions: Discrete | Continuous
+
+    @property
+    def choices(self) -> int:
+        """How many actions there are to choose from; raises ParameterError where actions are vectors."""
+        if not isinstance(self.actions, Discrete):
+            raise ParameterError(
+                "actions are vectors, but this algorithm chooses among finitely many; take an environment with "
+                "discrete actions, such as CartPole-v1"
+            )
+        return self.actions.n
 
 
 class ReturnLaw(NamedTuple):

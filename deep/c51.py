@@ -3,9 +3,9 @@
     loss = -mean_i sum_k m_ik log p_k(s_i, a_i; theta),    m_i = projection of the law of R + discount Z(s', a'; theta-)
 
 Z(s, a) puts mass p_k, a softmax over k, on the atom z_k; the atoms lie evenly between `lowest` and `highest`. What
-falls between two of them is shared by both, and what falls beyond the ends goes to the nearest end (eq. 7, algorithm 1).
-a' is the action of the greatest mean under theta-, a copy of theta that is renewed now and then. So the gradient is
-that of the Kullback-Leibler divergence from the target to the prediction.
+falls between two of them is shared by both, and what falls beyond the ends goes to the nearest end (eq. 7). a' is
+the action of the greatest mean under theta-, a copy of theta that is renewed now and then. So the gradient is that of
+the Kullback-Leibler divergence from the target to the prediction.
 
 Returns beyond the ends cannot be told from the ends: give the atoms the range that returns can have.
 """
@@ -68,7 +68,7 @@ class LawNetwork(eqx.Module):
         torso, head = jax.random.split(key)
         widths = (config.first_width, config.second_width)
         self.torso = Torso(spaces.observation_shape, widths, torso)
-        self.head = eqx.nn.Linear(widths[-1], spaces.actions.n * config.atoms, key=head)
+        self.head = eqx.nn.Linear(widths[-1], spaces.choices * config.atoms, key=head)
         self.atoms = config.atoms
 
     def __call__(self, observation: Float[Array, "..."]) -> Float[Array, "n atoms"]:
@@ -167,3 +167,4 @@ def update(config: Config, state: State, batch: Batch, key: PRNGKeyArray) -> tup
 
 
 ALGORITHM = Algorithm("c51", "C51", Config, experience, init, act, greedy, update, action_values, return_law)
+train = ALGORITHM.train

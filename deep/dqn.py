@@ -70,7 +70,7 @@ class QNetwork(eqx.Module):
         widths = (config.first_width, config.second_width)
         self.torso = Torso(spaces.observation_shape, widths, torso)
         self.value = eqx.nn.Linear(widths[-1], 1, key=value) if config.dueling else None
-        self.advantage = eqx.nn.Linear(widths[-1], spaces.actions.n, key=advantage)
+        self.advantage = eqx.nn.Linear(widths[-1], spaces.choices, key=advantage)
 
     def __call__(self, observation: Float[Array, "..."]) -> Float[Array, "n"]:
         x = self.torso(observation)

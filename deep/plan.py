@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
+import jax
 import numpy as np
 
 from rlbook.deep.algorithm import Algorithm, Spaces
 from rlbook.deep.checkpoints import Checkpoint, Identity
 from rlbook.deep.compiled import CompiledTraining
 from rlbook.deep.config import Config
-from rlbook.deep.environments.interface import Continuous
 from rlbook.deep.gymnasium_driver import GymnasiumTraining
 from rlbook.deep.oracle import Oracle
 from rlbook.deep.worlds import Driver, World, world_of
@@ -121,12 +122,10 @@ def plan_of(
     units = -(-steps // per_unit)
     chunk = max(1, _CHUNK[driver] // per_unit)
     world = world_of(environment, driver)
-    if isinstance(world.spaces.actions, Continuous):
-        # So far no algorithm here acts in vectors.
-        raise ParameterError(
-            f"{world.name} takes vectors as actions, but {algorithm.name} chooses among finitely many; take an "
-            "environment with discrete actions, such as CartPole-v1"
-        )
+    try:
+        jax.eval_shape(partial(algorithm.init, config, world.spaces), jax.random.key(0))
+    except ParameterError as error:
+        raise ParameterError(f"{algorithm.name} on {world.name}: {error}") from None
     identity = Identity(
         algorithm=algorithm.name,
         config=config.canonical_json(),

@@ -6,7 +6,8 @@
 theta_1, ..., theta_N are N places of equal mass 1 / N; theta_k is drawn to the quantile of the target's law at the
 midpoint tau_k = (2 k - 1) / (2 N). a' is the action of the greatest mean under theta-, a copy of the network that is
 renewed now and then. Unlike C51 it needs no range of returns. The smaller kappa, the nearer to quantiles; beyond kappa
-slopes no longer grow with errors.
+slopes no longer grow with errors, so that few rows with large errors are outvoted, as with DQN's Huber loss: on
+CartPole values grew without bound where the target was copied more than twice as often as by default.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Config(BaseConfig):
-    """Defaults are those of DQN here, with 51 quantiles."""
+    """Defaults are those of DQN here, with a larger memory; both were tried on CartPole."""
 
     learning_rate: float = Field(2.5e-4, gt=0, le=1, description="step size of Adam")
     discount: float = Field(0.99, ge=0, le=1, description="of rewards, per step")
@@ -38,10 +39,10 @@ class Config(BaseConfig):
     exploration_end: float = Field(0.05, ge=0, le=1, description="chance of a random action later")
     exploration_fraction: float = Field(0.5, gt=0, le=1, description="share of training in which it falls")
     kappa: float = Field(1.0, gt=0, description="error beyond which the loss is linear, in units of return")
-    quantiles: int = Field(51, ge=1, le=10_000, description="places of equal mass")
+    quantiles: int = Field(21, ge=1, le=10_000, description="places of equal mass")
     train_every: int = Field(10, ge=1, le=10_000, description="steps between two updates")
     batch_size: int = Field(128, ge=1, le=65_536, description="rows of an update")
-    buffer_size: int = Field(10_000, ge=1, description="rows that are kept")
+    buffer_size: int = Field(50_000, ge=1, description="rows that are kept")
     learning_starts: int = Field(10_000, ge=1, description="rows before the first update")
     target_every: int = Field(50, ge=1, description="updates between two copies to the target network")
     first_width: int = Field(120, ge=1, le=4096, description="units of the first layer")
@@ -59,7 +60,7 @@ class QuantileNetwork(eqx.Module):
         torso, head = jax.random.split(key)
         widths = (config.first_width, config.second_width)
         self.torso = Torso(spaces.observation_shape, widths, torso)
-        self.head = eqx.nn.Linear(widths[-1], spaces.actions.n * config.quantiles, key=head)
+        self.head = eqx.nn.Linear(widths[-1], spaces.choices * config.quantiles, key=head)
         self.quantiles = config.quantiles
 
     def __call__(self, observation: Float[Array, "..."]) -> Float[Array, "n quantiles"]:
@@ -151,3 +152,4 @@ def update(config: Config, state: State, batch: Batch, key: PRNGKeyArray) -> tup
 
 
 ALGORITHM = Algorithm("qr_dqn", "QR-DQN", Config, experience, init, act, greedy, update, action_values, return_law)
+train = ALGORITHM.train

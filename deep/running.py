@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Running(NamedTuple):
     """How many samples there were, their mean, and the sum of squares of their distances from it."""
 
-    count: Float[Array, ""]
+    samples: Float[Array, ""]
     mean: Float[Array, "..."]
     squares: Float[Array, "..."]
 
@@ -24,12 +24,12 @@ def unseen(shape: tuple[int, ...] = ()) -> Running:
 
 def seen(running: Running, sample: Float[Array, "..."]) -> Running:
     """With one more sample."""
-    count = running.count + 1
-    mean = running.mean + (sample - running.mean) / count
-    return Running(count, mean, running.squares + (sample - running.mean) * (sample - mean))
+    samples = running.samples + 1
+    mean = running.mean + (sample - running.mean) / samples
+    return Running(samples, mean, running.squares + (sample - running.mean) * (sample - mean))
 
 
 def deviation(running: Running) -> Float[Array, "..."]:
     """The sample standard deviation; 1 where all samples were the same, and where there are less than two."""
-    variance = running.squares / jnp.maximum(running.count - 1, 1)
+    variance = running.squares / jnp.maximum(running.samples - 1, 1)
     return jnp.where(variance > 0, jnp.sqrt(variance), 1.0)

@@ -1,13 +1,13 @@
 """Stream Q(lambda): each step is learned from at once and never seen again (Elsayed, Vasan & Mahmood 2024).
 
     z <- discount lambda z + grad q(s, a; theta)                    (from 0 where a is not greedy, as Watkins cuts it)
-    delta = r / sigma + discount max_b q(s', b; theta) - q(s, a; theta),    without the second term where the world ended
+    delta = r / sigma + discount max_b q(s', b; theta) - q(s, a; theta),       discount 0 where the world ended
     M = alpha kappa max(|delta|, 1) |z|_1,    theta <- theta + alpha / max(M, 1) delta z                 (their ObGD)
 
 and z <- 0 where the episode ended. Three more things keep a stream of single steps stable: layer normalisation without
 learned scales, first weights of which nine in ten are 0, and running normalisation. Observations are brought to mean 0
-and deviation 1 of those seen so far; sigma is the running deviation of u <- discount u + r, the rewards' discounted sum.
-So q is in units of sigma; `action_values` gives it back in units of return.
+and deviation 1 over those seen so far; sigma is the running deviation of u <- discount u + r, the discounted sum of
+rewards. So q is in units of sigma; `action_values` gives it back in units of return.
 
 Where this differs from the authors' code (as others quote it; the paper's text was not at hand): they cut z after the
 step that explored, not before it, and u is set to r there where an episode ends, and goes on from it in the next
@@ -66,7 +66,7 @@ class QNetwork(eqx.Module):
         torso, head = jax.random.split(key)
         widths = (config.first_width, config.second_width)
         self.torso = Torso(spaces.observation_shape, widths, torso, norm="plain", leak=0.01)
-        self.head = eqx.nn.Linear(widths[-1], spaces.actions.n, key=head)
+        self.head = eqx.nn.Linear(widths[-1], spaces.choices, key=head)
 
     def __call__(self, observation: Float[Array, "..."]) -> Float[Array, "n"]:
         return self.head(self.torso(observation))
@@ -161,3 +161,4 @@ def update(config: Config, state: State, row: Row, key: PRNGKeyArray) -> tuple[S
 ALGORITHM = Algorithm(
     "stream_q", "Stream Q(lambda)", Config, experience, init, act, greedy, update, action_values, papers=("stream_x",)
 )
+train = ALGORITHM.train
