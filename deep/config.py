@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -31,7 +31,7 @@ class Config(Parameters):
         return traced, fixed
 
     @classmethod
-    def _unflatten(cls, fixed: tuple[tuple[str, Any], ...], traced: Sequence[Any]) -> Config:
+    def _unflatten(cls, fixed: tuple[tuple[str, Any], ...], traced: Iterable[Any]) -> Config:
         # Not validated: the values may be tracers, and were validated when the configuration was made.
         return cls.model_construct(**dict(fixed), **dict(zip(cls.traced(), traced, strict=True)))
 

@@ -45,7 +45,7 @@ class Batch(NamedTuple):
     discount: Float[Array, "batch"]
     bootstrap_observation: Float[Array, "batch ..."]
     weight: Float[Array, "batch"]
-    index: Int[Array, "batch"]
+    index: Int[Array, "batch"]  # type: ignore[assignment]
 
 
 class Learned(NamedTuple):
