@@ -22,3 +22,12 @@ def double_precision(quick_compilation):
 
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def kept_programs():
+    """What earlier runs compiled is taken from the disk, as it is for readers."""
+    pytest.importorskip("jax", reason="the extra `deep` is not installed")
+    from rlbook.deep.compilation_cache import keep_programs
+
+    keep_programs()

@@ -83,13 +83,13 @@ def test_what_is_finished_is_not_run_again_and_more_seeds_may_follow(tmp_path: P
 
 _SCRIPT = """
 import sys
-from rlbook.deep import dqn, seed_training
-from tests.deep.small import CART, CONFIG
+from rlbook.deep import seed_training
+from tests.deep.small import WALKER, Corridor
 seed_training._SECONDS_BETWEEN_CHECKPOINTS = 0.0
 print("ready", flush=True)
-for driver, steps in (("compiled", 40_000), ("gym", 800)):
-    dqn.train(CART, seeds=2, steps=steps, config=CONFIG, evaluations=10, evaluation_episodes=2, driver=driver,
-              folder=sys.argv[1] + "/" + driver)
+for driver, steps in (("compiled", 60_000), ("gym", 2_000)):
+    WALKER.train(Corridor(), seeds=2, steps=steps, evaluations=10, evaluation_episodes=2, driver=driver,
+                 folder=sys.argv[1] + "/" + driver)
 print("done", flush=True)
 """
 
@@ -128,10 +128,10 @@ def test_training_goes_on_after_kills_at_any_moment(tmp_path: Path) -> None:
         assert running.returncode == -signal.SIGKILL, err
     assert said == "done\n"
     assert killed > 0
-    for driver, steps in (("compiled", 40_000), ("gym", 800)):
-        options: dict[str, Any] = {"config": CONFIG, "evaluations": 10, "evaluation_episodes": 2, "seeds": 2}
-        whole = dqn.ALGORITHM.run(CART, steps=steps, driver=driver, **options)
-        again = dqn.ALGORITHM.run(CART, steps=steps, driver=driver, folder=tmp_path / driver, **options)
+    for driver, steps in (("compiled", 60_000), ("gym", 2_000)):
+        options: dict[str, Any] = {"evaluations": 10, "evaluation_episodes": 2, "seeds": 2}
+        whole = WALKER.run(Corridor(), steps=steps, driver=driver, **options)
+        again = WALKER.run(Corridor(), steps=steps, driver=driver, folder=tmp_path / driver, **options)
         for seed in (0, 1):
             assert of_seed(again.result, seed).identical(of_seed(whole.result, seed))
             assert same(again.policies[seed].state, whole.policies[seed].state)
