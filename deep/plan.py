@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, get_args
 import jax
 import numpy as np
 
+from rlbook.atomic_files import sweep
 from rlbook.deep.algorithm import Algorithm, Spaces
 from rlbook.deep.checkpoints import Checkpoint, Identity
 from rlbook.deep.compiled import CompiledTraining
@@ -33,7 +34,7 @@ _CHUNK: dict[Driver, int] = {"compiled": 1_000, "gym": 50}
 _MOST_STEPS = 2**31 - 1  # units are counted in 32 bits
 _MOST_SEED = 2**32 - 1
 _MOST_SEEDS = 100_000
-_MOST_EVALUATIONS = 1_000_000
+_MOST_EVALUATIONS, _MOST_EPISODES = 100_000, 10_000
 
 
 class Training(Protocol):
@@ -67,8 +68,19 @@ class Plan:
     folder: Path | None
 
     def checkpoint(self, seed: int) -> Checkpoint | None:
-        """Where this seed's checkpoint is, if any are kept."""
+        """Where this seed's checkpoint is or will be, if any are kept."""
         return None if self.folder is None else Checkpoint(self.folder, self.identity, seed)
+
+    def tidy(self, seeds: Sequence[int]) -> None:
+        """Remove what killed writers left in the folder, and see that it holds no other training's checkpoints.
+
+        Raises ArrayFileError. Done before anything runs: else a wrong file would be found seed by seed.
+        """
+        if self.folder is None or not self.folder.exists():
+            return
+        sweep(self.folder)
+        for seed in seeds:
+            Checkpoint(self.folder, self.identity, seed).check()
 
 
 def seeds_of(seeds: int | Sequence[int]) -> list[int]:
@@ -116,7 +128,7 @@ def plan_of(
         raise ParameterError(f"driver is {driver!r}; it is 'compiled' or 'gym'")
     require_whole("steps", steps, 1, _MOST_STEPS)
     require_whole("evaluations", evaluations, 1, _MOST_EVALUATIONS)
-    require_whole("evaluation_episodes", evaluation_episodes, 1, 100_000)
+    require_whole("evaluation_episodes", evaluation_episodes, 1, _MOST_EPISODES)
     kind = algorithm.experience(config)
     per_unit = kind.length * kind.environments
     units = -(-steps // per_unit)

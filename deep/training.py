@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlbook.atomic_files import sweep
 from rlbook.deep.algorithm import Algorithm
-from rlbook.deep.checkpoints import Checkpoint
 from rlbook.deep.compilation_cache import keep_programs
 from rlbook.deep.config import Config
 from rlbook.deep.plan import Plan, config_of, plan_of, seeds_of
@@ -87,11 +85,7 @@ def run(
         evaluation_episodes=evaluation_episodes,
         folder=folder,
     )
-    if plan.folder is not None and plan.folder.exists():
-        sweep(plan.folder)
-        # Before anything runs: else a folder of another training would be found seed by seed.
-        for seed in each:
-            Checkpoint(plan.folder, plan.identity, seed).check()
+    plan.tidy(each)
     keep_programs()
     return _Company(plan, each, workers or cores(), context or Context()).train()
 
