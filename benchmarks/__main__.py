@@ -13,10 +13,11 @@ NAMES = (
     "learning",
     "fitted_q",
     "distributional",
+    "deep",
     "browser",
     "gpu",
 )
-WITH_OPTIONS = ("dynamic_programming", "memory", "scaling", "learning", "fitted_q", "distributional")
+WITH_OPTIONS = ("dynamic_programming", "memory", "scaling", "learning", "fitted_q", "distributional", "deep")
 
 
 def main() -> int:

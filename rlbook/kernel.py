@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import numba
-import platformdirs
 from numba import types
 
+from rlbook.caches import cache_base
 from rlbook.errors import RlbookError
 
 Signature = tuple[Any, ...]
@@ -167,9 +167,7 @@ def kernel_sources_digest() -> str:
 @cache
 def cache_folder() -> Path:
     """Where compiled kernels are kept: the user's cache, else a folder that lasts as long as this process."""
-    chosen = os.environ.get("RLBOOK_CACHE")
-    base = Path(chosen) if chosen else Path(platformdirs.user_cache_dir("rlbook", appauthor=False))
-    folder = base / "kernels" / kernel_sources_digest()
+    folder = cache_base() / "kernels" / kernel_sources_digest()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -195,14 +193,14 @@ def forget_old_caches() -> None:
 
 def _is_ours(function: Callable[..., Any]) -> bool:
     """Whether the digest covers the function's source: a kernel from elsewhere could go stale in the cache."""
-    return function.__module__.partition(".")[0] == "rlbook"
+    return function.__module__.startswith("rlbook.") and not function.__module__.startswith("rlbook.deep.")
 
 
 def _package_folders(package: Any) -> list[Path]:
     import importlib.util
 
     folders = [Path(package.__file__).parent]
-    for part in ("tabular", "deep", "chapters"):
+    for part in ("tabular", "chapters"):
         spec = importlib.util.find_spec(f"rlbook.{part}")
         if spec is not None and spec.submodule_search_locations:
             folders.append(Path(next(iter(spec.submodule_search_locations))))

@@ -177,6 +177,8 @@ def _round_step(raw: float) -> float:
 
 def _sentence(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    name = ".".join(str(part) for part in first["loc"]) or "parameters"
-    message = first["msg"][:1].lower() + first["msg"][1:]
-    return f"parameter {name!r} is {first['input']!r}, but {message.removeprefix('value error, ')}"
+    message = (first["msg"][:1].lower() + first["msg"][1:]).removeprefix("value error, ")
+    if not first["loc"]:  # a rule between parameters, which names them itself
+        return message
+    name = ".".join(str(part) for part in first["loc"])
+    return f"parameter {name!r} is {first['input']!r}, but {message}"

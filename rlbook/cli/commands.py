@@ -1,7 +1,7 @@
 """The `rlbook` command: the composition root, which alone may import every layer, and does so inside its commands.
 
-Exit codes: 0 fine, 1 a checked claim does not hold (or a lab of `atlas --run` broke), 2 bad input, with a sentence on
-standard error; 130 after Ctrl-C.
+Exit codes: 0 fine, 1 a checked claim does not hold (or a lab of `atlas --run` broke, or a seed of `train` diverged), 2
+bad input, with a sentence on standard error; 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ import typer
 from rlbook import __version__
 from rlbook.cli import terminal
 from rlbook.cli.completion import (
+    complete_agent,
+    complete_agent_setting,
     complete_criterion,
     complete_lab,
     complete_mdp,
     complete_method,
     complete_setting,
+    complete_world,
 )
 from rlbook.cli.terminal import note, say, say_json
 
@@ -81,12 +84,12 @@ def root(
 
 @app.command("list")
 def list_all(json: Json = False) -> None:
-    """List the labs and the environments."""
-    from rlbook.cli import listing
+    """List the labs, the environments and the agents."""
+    from rlbook.cli import listing, training
     from rlbook.environments import catalogue
     from rlbook.registry import labs
 
-    content = listing.describe(labs().values(), catalogue())
+    content = listing.describe(labs().values(), catalogue(), training.agent_names())
     if json:
         say_json(content)
     else:
@@ -190,6 +193,61 @@ def run(
     else:
         say(listing.outcome_text(found, outcome, summary.get("files", ())))
     if check and outcome.verdict.status != "holds":
+        raise typer.Exit(terminal.CLAIM_FAILS)
+
+
+@app.command()
+def train(
+    agent: Annotated[
+        str, typer.Argument(metavar="AGENT", help="An agent: dqn, c51, pqn, ...", autocompletion=complete_agent)
+    ],
+    env: Annotated[
+        str, typer.Option(help="An environment, like CartPole-v1 or 'DeepSea(size=8)'.", autocompletion=complete_world)
+    ] = "CartPole-v1",
+    seeds: Annotated[int, typer.Option(help="How many seeds; they are 0, 1, ...")] = 8,
+    steps: Annotated[int, typer.Option(help="Steps of training under each seed.")] = 50_000,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Set what --settings lists; may be given several times.",
+            autocompletion=complete_agent_setting,
+        ),
+    ] = None,
+    driver: Annotated[
+        str, typer.Option(metavar="[compiled|gym]", help="Environments in JAX, or any of Gymnasium's.")
+    ] = "compiled",
+    evaluations: Annotated[int, typer.Option(help="How often the greedy policy is tried.")] = 20,
+    folder: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", parser=_folder, help="Keep policies and checkpoints here, and go on from them."),
+    ] = None,
+    json: Json = False,
+    show_settings: Annotated[bool, typer.Option("--settings", help="List the agent's settings and exit.")] = False,
+) -> None:
+    """Train a deep agent under several seeds; exits with 1 if one of them diverged."""
+    from rlbook.cli import training
+    from rlbook.deep.algorithms import algorithm
+
+    chosen = algorithm(agent)
+    if show_settings:
+        rows = training.settings_of(chosen)
+        if json:
+            say_json(rows)
+        else:
+            say(training.settings_text(rows))
+        return
+    order = training.Order(chosen, env, seeds, steps, tuple(settings or ()), driver, evaluations, folder)
+    outcome = training.train(order, show=not json)
+    if json:
+        say_json(outcome.to_json())
+    else:
+        say(outcome.text())
+    if outcome.sentence:
+        note(outcome.sentence)
+        raise typer.Exit(terminal.INTERRUPTED)
+    if outcome.diverged:
         raise typer.Exit(terminal.CLAIM_FAILS)
 
 

@@ -70,6 +70,34 @@ def complete_criterion(ctx: typer.Context, incomplete: str) -> Iterator[tuple[st
 
 
 @_quietly
+def complete_agent(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
+    """Names of deep agents."""
+    from rlbook.deep.algorithms import names
+
+    for name in names():
+        yield name, ""
+
+
+@_quietly
+def complete_world(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
+    """Names of environments that agents can be trained on."""
+    from rlbook.deep.environments import names
+
+    for name in names():
+        yield name, ""
+
+
+@_quietly
+def complete_agent_setting(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
+    """`name=` of the settings of the agent that is already on the line."""
+    from rlbook.deep.algorithms import algorithm
+    from rlbook.parameters import controls
+
+    for control in controls(algorithm(ctx.params.get("agent") or ctx.args[0]).Config):
+        yield f"{control.name}=", control.description
+
+
+@_quietly
 def complete_setting(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     """`name=` of the parameters of the lab that is already on the line."""
     from rlbook.parameters import controls

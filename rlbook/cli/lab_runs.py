@@ -43,7 +43,12 @@ class LabRun:
 
 def parameters_from(lab: Lab[Any, Any], settings: Sequence[str]) -> Parameters:
     """The lab's parameters from texts "name=value" on top of its first canonical set; raises ParameterError."""
-    values: dict[str, Any] = {}
+    return lab.parse(named_values(settings))  # type: ignore[no-any-return]
+
+
+def named_values(settings: Sequence[str]) -> dict[str, str]:
+    """Names and values from texts "name=value", each name once; raises ParameterError."""
+    values: dict[str, str] = {}
     for text in settings:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not equals or not name:
@@ -51,7 +56,7 @@ def parameters_from(lab: Lab[Any, Any], settings: Sequence[str]) -> Parameters:
         if name in values:
             raise ParameterError(f"--set {name} is given twice, as {values[name]} and as {value}; give it once")
         values[name] = value
-    return lab.parse(values)  # type: ignore[no-any-return]
+    return values
 
 
 def run_and_judge(

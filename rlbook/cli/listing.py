@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 LAB_KEYS = ("name", "claim", "chapter", "papers", "parameters")
 
 
-def describe(labs: Iterable[Lab[Any, Any]], environments: Iterable[Environment]) -> dict[str, Any]:
-    """Plain values of all labs and environments, as `rlbook list --json` prints them."""
+def describe(
+    labs: Iterable[Lab[Any, Any]], environments: Iterable[Environment], agents: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Plain values of all labs and environments, and names of agents, as `rlbook list --json` prints them."""
     described = [lab.describe() for lab in labs]
     return {
         "labs": [{key: lab[key] for key in LAB_KEYS} for lab in described],
         "environments": [entry.describe() for entry in environments],
+        "agents": list(agents),
     }
 
 
@@ -41,7 +44,10 @@ def text(content: Mapping[str, Any]) -> str:
         ]
     rows = [(entry["name"], entry["states"], entry["actions"], entry["summary"]) for entry in content["environments"]]
     shown = table(("name", "states", "actions", "what it is"), rows)
-    return "\n".join([*lines, "Environments (rlbook solve MDP)", "", shown])
+    lines += ["Environments (rlbook solve MDP)", "", shown]
+    if content["agents"]:
+        lines += ["", "Agents (rlbook train AGENT)", "", f"  {', '.join(content['agents'])}"]
+    return "\n".join(lines)
 
 
 def solution_text(solution: Mapping[str, Any]) -> str:

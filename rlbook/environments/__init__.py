@@ -9,6 +9,6 @@ Each is a function with the decorator `environment` in a module of this package;
 
 from __future__ import annotations
 
-from rlbook.environments.registry import Environment, catalogue, environment, find, make, parse_call
+from rlbook.environments.registry import Environment, catalogue, environment, find, make, merged_call, parse_call
 
-__all__ = ["Environment", "catalogue", "environment", "find", "make", "parse_call"]
+__all__ = ["Environment", "catalogue", "environment", "find", "make", "merged_call", "parse_call"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from rlbook.environments.registry import Discount, Seed, environment
@@ -28,10 +29,7 @@ def deep_sea(
     costs 0.01 / size; right in the last column pays 1. The best return is 0.99. Not scrambled, action 1 goes right.
     """
     row, column = np.divmod(np.arange(size * size), size)
-    right_action = np.ones(size * size, dtype=np.int64)
-    if scrambled:
-        right_action = np.random.Generator(np.random.Philox(seed)).integers(0, 2, size=size * size)
-    goes_right = np.arange(2) == right_action[:, None]
+    goes_right = np.arange(2) == right_actions(size, scrambled, seed)[:, None]
     there = np.clip(column[:, None] + np.where(goes_right, 1, -1), 0, size - 1)
     ends = np.broadcast_to((row == size - 1)[:, None], there.shape)
     below = np.where(ends, row[:, None], row[:, None] + 1)
@@ -56,3 +54,10 @@ def deep_sea(
             action_arrows=() if scrambled else ((1, -1), (1, 1)),
         ),
     )
+
+
+def right_actions(size: int, scrambled: bool, seed: int) -> NDArray[np.int64]:
+    """Which of the actions 0 and 1 goes right in each cell, int64 (size * size,), row by row."""
+    if not scrambled:
+        return np.ones(size * size, dtype=np.int64)
+    return np.random.Generator(np.random.Philox(seed)).integers(0, 2, size=size * size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -116,10 +116,16 @@ def make(name: str, **parameters: Any) -> FiniteMDP:
 
     Raises UnknownNameError, ParameterError or MissingExtraError, each with a sentence.
     """
-    name, written = parse_call(name)
+    name, given = merged_call(name, parameters)
+    return find(name).make(**given)
+
+
+def merged_call(text: str, parameters: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """`parse_call`, with further parameters; raises ParameterError where one is given twice."""
+    name, written = parse_call(text)
     for twice in sorted(set(written) & set(parameters)):
         raise ParameterError(f"{name}: parameter {twice!r} is given twice; give it in the text or as a keyword")
-    return find(name).make(**written, **parameters)
+    return name, {**written, **parameters}
 
 
 def parse_call(text: str) -> tuple[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from rlbook.errors import ParameterError
 from rlbook.tabular.learning.learner import as_array
-from rlbook.tabular.learning.whole_numbers import is_whole, require_whole
+from rlbook.whole_numbers import is_whole, require_whole
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -29,9 +29,9 @@ import numpy as np
 
 from rlbook.errors import ParameterError
 from rlbook.tabular.learning.learner import as_array
-from rlbook.tabular.learning.whole_numbers import is_whole
 from rlbook.tabular.occupancy import occupancy_measure, start_weights
 from rlbook.tabular.policy_rows import require_stored
+from rlbook.whole_numbers import is_whole
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

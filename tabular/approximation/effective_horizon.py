@@ -35,12 +35,12 @@ from rlbook.mdp_rows import from_rows
 from rlbook.tabular.approximation.argument_checks import require_counts
 from rlbook.tabular.approximation.exact_lookahead import ExactPlay
 from rlbook.tabular.bellman import action_values
-from rlbook.tabular.learning.whole_numbers import is_whole
 from rlbook.tabular.operators.q_vectors import state_maxima
 from rlbook.tabular.policies import uniform_policy
 from rlbook.tabular.policy_evaluation import evaluate_policy
 from rlbook.tabular.policy_rows import require_stored
 from rlbook.tabular.solving import solve
+from rlbook.whole_numbers import is_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -19,8 +19,8 @@ from rlbook.errors import ParameterError
 from rlbook.tabular.approximation.argument_checks import number_within, require_counts
 from rlbook.tabular.approximation.features import LinearFeatures
 from rlbook.tabular.learning.learner import as_array
-from rlbook.tabular.learning.whole_numbers import is_whole
 from rlbook.tabular.policy_rows import require_stored
+from rlbook.whole_numbers import is_whole
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -14,9 +14,9 @@ from rlbook.tabular.learning.learner import Estimates, World, initial_estimates
 from rlbook.tabular.learning.prediction import followed_chain, policy_weights
 from rlbook.tabular.learning.records import Keep, Records
 from rlbook.tabular.learning.schedules import Schedule, as_schedule
-from rlbook.tabular.learning.whole_numbers import is_whole
 from rlbook.tabular.policy_rows import require_stored
 from rlbook.tabular.stopping import cancel_flag
+from rlbook.whole_numbers import is_whole
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -41,8 +41,8 @@ from rlbook.tabular.learning.frame import (
 )
 from rlbook.tabular.learning.learner import Follow
 from rlbook.tabular.learning.schedules import SCHEDULE, counted, rate
-from rlbook.tabular.learning.whole_numbers import require_whole
 from rlbook.tabular.sampling_tables import ENDED
+from rlbook.whole_numbers import require_whole
 
 if TYPE_CHECKING:
     from rlbook.tabular.learning.learner import World

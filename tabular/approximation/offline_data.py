@@ -23,10 +23,10 @@ from rlbook.tabular.approximation.lspi import PairCounts
 from rlbook.tabular.approximation.offline_kernels import follow_episodes
 from rlbook.tabular.learning.experience import Transitions, draw_transitions
 from rlbook.tabular.learning.learner import World, as_array
-from rlbook.tabular.learning.whole_numbers import require_whole
 from rlbook.tabular.policies import as_stochastic, uniform_policy
 from rlbook.tabular.policy_rows import require_stored
 from rlbook.tabular.sampling_tables import ENDED, alias_table
+from rlbook.whole_numbers import require_whole
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -46,8 +46,8 @@ from rlbook.tabular.learning.frame import (
 )
 from rlbook.tabular.learning.learner import Follow, World
 from rlbook.tabular.learning.schedules import SCHEDULE, counted, rate
-from rlbook.tabular.learning.whole_numbers import require_whole
 from rlbook.tabular.sampling_tables import ENDED
+from rlbook.whole_numbers import require_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -32,8 +32,8 @@ from rlbook.tabular.learning.frame import (
 )
 from rlbook.tabular.learning.learner import ControlLearner, Follow
 from rlbook.tabular.learning.schedules import SCHEDULE, counted, rate
-from rlbook.tabular.learning.whole_numbers import is_whole
 from rlbook.tabular.sampling_tables import ENDED
+from rlbook.whole_numbers import is_whole
 
 if TYPE_CHECKING:
     from rlbook.tabular.learning.learner import World

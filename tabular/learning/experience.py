@@ -11,9 +11,9 @@ from rlbook.errors import ParameterError
 from rlbook.mdp import owned
 from rlbook.tabular.learning.experience_kernels import follow_policy, sample_pairs
 from rlbook.tabular.learning.learner import World
-from rlbook.tabular.learning.whole_numbers import is_whole
 from rlbook.tabular.policies import as_stochastic, uniform_policy
 from rlbook.tabular.sampling_tables import ENDED, alias_table
+from rlbook.whole_numbers import is_whole
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -25,9 +25,9 @@ from rlbook.tabular.learning.learner import ControlLearner, Follow
 from rlbook.tabular.learning.prioritised_replay import PrioritySettings
 from rlbook.tabular.learning.replay_kernels import PRIORITISED, REVERSE, UNIFORM, replay_q_learning
 from rlbook.tabular.learning.replay_memory import MOST_SLOTS, Eviction
-from rlbook.tabular.learning.whole_numbers import require_whole
 from rlbook.tabular.policies import as_stochastic
 from rlbook.tabular.sampling_tables import alias_table
+from rlbook.whole_numbers import require_whole
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

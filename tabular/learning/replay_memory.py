@@ -27,7 +27,7 @@ from rlbook.tabular.learning.replay_rules import (
     ring_slot,
     uniform_slot,
 )
-from rlbook.tabular.learning.whole_numbers import require_whole
+from rlbook.whole_numbers import require_whole
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray

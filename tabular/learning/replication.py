@@ -21,8 +21,8 @@ from rlbook.tabular.learning.learner import Learner, World, varied
 from rlbook.tabular.learning.records import Keep, Records
 from rlbook.tabular.learning.threads import work_off
 from rlbook.tabular.learning.truth import judged_truth
-from rlbook.tabular.learning.whole_numbers import is_whole
 from rlbook.tabular.stopping import cancel_flag
+from rlbook.whole_numbers import is_whole
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -17,7 +17,7 @@ from numba import types
 
 from rlbook.errors import ParameterError
 from rlbook.kernel import float64, inline, int64, reads
-from rlbook.tabular.learning.whole_numbers import is_whole
+from rlbook.whole_numbers import is_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

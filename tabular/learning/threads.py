@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rlbook.errors import ParameterError
 from rlbook.processes import cores
-from rlbook.tabular.learning.whole_numbers import is_whole
+from rlbook.whole_numbers import is_whole
 
 if TYPE_CHECKING:
     import numpy as np

@@ -54,3 +54,13 @@ def test_the_benchmark_of_return_laws_runs(monkeypatch: pytest.MonkeyPatch, caps
     said = capsys.readouterr().out
     for word in ("200 laws x 51 uneven atoms", "limit of memory", "against arrays once", "rlax, jitted"):
         assert word in said
+
+
+def test_the_benchmark_of_deep_agents_runs(monkeypatch: pytest.MonkeyPatch, capsys, tmp_path) -> None:
+    """Prevents a benchmark that breaks unseen, and a slider that compiles."""
+    monkeypatch.setattr(report, "FOLDER", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "deep", "--quick"])
+    assert front_door.main() == 0
+    said = capsys.readouterr().out
+    for word in ("rlbook, one seed", "8 seeds against one", "an update", "QR-DQN", "0 compilations"):
+        assert word in said

@@ -31,7 +31,7 @@ FINITE_KEYS = [
 def test_list_as_json_has_the_documented_keys(rlbook: Command) -> None:
     """Prevents: programs that read the list breaking on a renamed key."""
     content = rlbook("list", "--json").json
-    assert list(content) == ["labs", "environments"]
+    assert list(content) == ["labs", "environments", "agents"]
     assert all(list(lab) == ["name", "claim", "chapter", "papers", "parameters"] for lab in content["labs"])
     assert all(list(entry) == ["name", "states", "actions", "summary"] for entry in content["environments"])
     assert "value-iteration-contraction" in [lab["name"] for lab in content["labs"]]

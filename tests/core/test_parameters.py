@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import pytest
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rlbook.errors import ParameterError
 from rlbook.parameters import Parameters, controls
@@ -101,3 +101,20 @@ def test_a_default_outside_its_bounds_is_refused():
 def test_the_stricter_of_two_bounds_counts():
     control = controls(model_with(Field(1.0, ge=0, le=10, lt=9)))[0]
     assert 8.9 < control.high < 9
+
+
+def test_a_rule_between_parameters_speaks_for_itself():
+    """Prevents a sentence that begins with all parameters, as the one that is wrong."""
+
+    class Range(Parameters):
+        low: float = 0.0
+        high: float = 1.0
+
+        @model_validator(mode="after")
+        def _ordered(self):
+            if self.low >= self.high:
+                raise ParameterError(f"low is {self.low}, but must be less than high, {self.high}")
+            return self
+
+    with pytest.raises(ParameterError, match=r"^low is 2\.0, but must be less than high, 1\.0$"):
+        Range.parse({"low": 2.0})

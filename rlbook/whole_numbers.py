@@ -1,4 +1,4 @@
-"""Whole numbers among the parameters of learners: one rule for what counts as one."""
+"""Whole numbers among the parameters of learners and environments: one rule for what counts as one."""
 
 from __future__ import annotations
 
