@@ -28,8 +28,8 @@ from rlbook.mdp import owned
 from rlbook.tabular.distributional.augmented_kernels import augmented_backup, augmented_step, sampled_step
 from rlbook.tabular.distributional.laws import DiscreteLaws
 from rlbook.tabular.distributional.return_range import return_range
-from rlbook.tabular.learning.whole_numbers import require_whole
 from rlbook.tabular.policy_rows import require_stored
+from rlbook.whole_numbers import require_whole
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -31,8 +31,8 @@ from rlbook.tabular.distributional.laws import DiscreteLaws, check_discount, che
 from rlbook.tabular.distributional.return_range import return_range
 from rlbook.tabular.distributional.sweep_arguments import flat_view, sweep_arguments
 from rlbook.tabular.learning.learner import as_array
-from rlbook.tabular.learning.whole_numbers import require_whole
 from rlbook.tabular.policies import as_stochastic
+from rlbook.whole_numbers import require_whole
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -19,7 +19,7 @@ import numpy as np
 from rlbook.errors import MDPError, ParameterError
 from rlbook.mdp import owned
 from rlbook.tabular.distributional.laws import MASS_TOLERANCE, DiscreteLaws
-from rlbook.tabular.learning.whole_numbers import require_whole
+from rlbook.whole_numbers import require_whole
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

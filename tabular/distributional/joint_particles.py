@@ -31,9 +31,9 @@ from rlbook.tabular.distributional.joint_laws import JointLaws, backed_up
 from rlbook.tabular.distributional.joint_returns import row_levels
 from rlbook.tabular.distributional.metrics import DiscrepancyKernel, EnergyKernel, MultiquadricKernel, check_kernel
 from rlbook.tabular.distributional.repeated_sweeps import repeated_sweeps
-from rlbook.tabular.learning.whole_numbers import require_whole
 from rlbook.tabular.solution import Reason
 from rlbook.tabular.stopping import cancel_flag
+from rlbook.whole_numbers import require_whole
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -12,8 +12,8 @@ from rlbook.tabular.distributional.backup import carried
 from rlbook.tabular.distributional.exact_iteration import absolute_returns
 from rlbook.tabular.distributional.joint_laws import JointLaws, backed_up
 from rlbook.tabular.distributional.repeated_sweeps import repeated_sweeps
-from rlbook.tabular.learning.whole_numbers import require_whole
 from rlbook.tabular.solution import Reason
+from rlbook.whole_numbers import require_whole
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -10,7 +10,7 @@ import numpy as np
 from rlbook.errors import ParameterError
 from rlbook.tabular.distributional.quantile import LocationLaws
 from rlbook.tabular.distributional.quantile_kernels import draw_levels
-from rlbook.tabular.learning.whole_numbers import require_whole
+from rlbook.whole_numbers import require_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

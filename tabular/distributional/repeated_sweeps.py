@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rlbook.errors import ParameterError
-from rlbook.tabular.learning.whole_numbers import require_whole
 from rlbook.tabular.solution import Reason
 from rlbook.tabular.stopping import cancel_flag
+from rlbook.whole_numbers import require_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

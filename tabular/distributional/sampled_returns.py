@@ -12,9 +12,9 @@ from numba import prange
 from rlbook.errors import ParameterError
 from rlbook.kernel import float64, int64, kernel, writes
 from rlbook.keyed_random import MOST_DRAWS, bits, stream_key, uniform
-from rlbook.tabular.learning.whole_numbers import require_whole
 from rlbook.tabular.policies import induced_chain
 from rlbook.tabular.sampling_tables import TABLE_TYPES, alias_draw, sampling_tables
+from rlbook.whole_numbers import require_whole
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -24,7 +24,7 @@ from rlbook.errors import ParameterError
 from rlbook.tabular.distributional.augmented_risk import AugmentedReturns, Policy
 from rlbook.tabular.distributional.convex_scoring import ConvexScoring
 from rlbook.tabular.distributional.laws import DiscreteLaws
-from rlbook.tabular.learning.whole_numbers import require_whole
+from rlbook.whole_numbers import require_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

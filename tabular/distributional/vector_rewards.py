@@ -13,7 +13,7 @@ from rlbook.mdp import FiniteMDP, check_names, owned
 from rlbook.mdp_rows import from_rows
 from rlbook.tabular.distributional.backup import policy_entries
 from rlbook.tabular.distributional.laws_kernels import ZERO
-from rlbook.tabular.learning.whole_numbers import require_whole
+from rlbook.whole_numbers import require_whole
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
