@@ -1,0 +1,1 @@
+"""Chapter folder: notebook, labs, exercises."""

@@ -1,0 +1,10 @@
+"""The labs of chapter 09."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rlbook.lab import Lab
+
+# In the order of the notebook.
+LABS: tuple[type[Lab[Any, Any]], ...] = ()
