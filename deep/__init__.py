@@ -1,4 +1,10 @@
-"""Deep reinforcement learning in JAX (extra `deep`): so far the ground that agents stand on, compiled environments."""
+"""Deep reinforcement learning in JAX (extra `deep`): agents, one file each, and environments compiled with them.
+
+    from rlbook.deep import dqn
+    result = dqn.train("CartPole-v1", seeds=8, steps=50_000)
+
+`rlbook.deep.algorithms.names()` lists the agents, `rlbook.deep.environments.names()` the environments.
+"""
 
 from importlib.util import find_spec
 
@@ -8,5 +14,6 @@ if any(find_spec(package) is None for package in ("jax", "equinox")):
     raise MissingExtraError("JAX with Equinox", "deep", "jax equinox")
 
 from rlbook.deep.environments import FiniteMDPEnvironment, make, to_gymnasium
+from rlbook.deep.policy import Policy
 
-__all__ = ["FiniteMDPEnvironment", "make", "to_gymnasium"]
+__all__ = ["FiniteMDPEnvironment", "Policy", "make", "to_gymnasium"]
