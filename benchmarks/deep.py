@@ -31,7 +31,7 @@ import numpy as np
 
 from benchmarks.report import Row, median_seconds, publish
 
-STEPS, SEEDS = 50_000, 8
+STEPS, SEEDS, ON_ACCELERATOR = 50_000, 8, 256
 PER_SEED, AGAINST_JAX, SEEDS_AGAINST_ONE, RETRAIN = 10.0, 2.0, 5.0, 2.0  # goals
 _TINY: dict[str, Any] = {"learning_starts": 200, "buffer_size": 400, "batch_size": 8}
 
@@ -72,7 +72,7 @@ def rows(race: Race, peers: bool = True) -> list[Row]:
     if peers:
         for who, run, goal in PEERS:
             made += _against(what, who, run, goal, race, one)
-    return [*made, *_retraining(race), *_updating(race)]
+    return [*made, *_together(race), *_retraining(race), *_updating(race)]
 
 
 def _ours(race: Race, seeds: Sequence[int]) -> float:
@@ -80,6 +80,30 @@ def _ours(race: Race, seeds: Sequence[int]) -> float:
 
     result = dqn.train("CartPole-v1", seeds=seeds, steps=race.steps, evaluations=1, **race.settings)
     return float(result.training_return[:, -1].mean())
+
+
+def _together(race: Race) -> list[Row]:
+    """Many seeds as one program, which is what accelerators are for; on a CPU only few, for comparison."""
+    import jax
+
+    from rlbook.deep import dqn, make
+    from rlbook.deep.vmapped import VmappedTraining
+
+    device = jax.default_backend()
+    seeds = SEEDS if device == "cpu" else ON_ACCELERATOR
+    config, world = dqn.Config.parse(race.settings), make("CartPole-v1")
+    idle, units = config.learning_starts // config.train_every, race.steps // config.train_every
+
+    def run(again: int) -> float:
+        training = VmappedTraining(dqn.ALGORITHM, config, world, range(again, again + seeds), race.steps, units)
+        training.advance(idle, learning=False)
+        training.advance(units - idle, learning=True)
+        return float(training.evaluate(10).mean())
+
+    seconds, made = _timed(race.repetitions, run)
+    speed = seeds * race.steps / seconds
+    remark = f"{speed:.3g} seeds x steps/s; greedy {made}"
+    return [Row(f"DQN on CartPole, {seeds} seeds vmapped on {device}", "rlbook", seconds, "s", remark=remark)]
 
 
 def _updates(race: Race) -> int:
