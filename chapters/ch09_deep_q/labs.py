@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rlbook.chapters.ch09_deep_q.clipped_errors import ClippedErrors
+from rlbook.chapters.ch09_deep_q.double_dqn import DoubleDQN
 from rlbook.lab import Lab
 
 # In the order of the notebook.
-LABS: tuple[type[Lab[Any, Any]], ...] = (ClippedErrors,)
+LABS: tuple[type[Lab[Any, Any]], ...] = (DoubleDQN, ClippedErrors)
