@@ -6,7 +6,8 @@ from typing import Any
 
 from rlbook.chapters.ch09_deep_q.clipped_errors import ClippedErrors
 from rlbook.chapters.ch09_deep_q.double_dqn import DoubleDQN
+from rlbook.chapters.ch09_deep_q.dqn_switches import DQNSwitches
 from rlbook.lab import Lab
 
 # In the order of the notebook.
-LABS: tuple[type[Lab[Any, Any]], ...] = (DoubleDQN, ClippedErrors)
+LABS: tuple[type[Lab[Any, Any]], ...] = (DQNSwitches, DoubleDQN, ClippedErrors)
