@@ -1,7 +1,10 @@
 """Lab: errors that are clipped, on a task whose end is rare. A fall is one row in many, and clipped it is outvoted.
 
-Written down before any result of it was seen: claim, threshold, sets and settings, which are CleanRL's for DQN on
-CartPole, apart from the loss.
+Claim and threshold were written down before any result was seen, first for CleanRL's settings with clipped errors. There
+seeds part: in some values pass the bound by far, others stay below it, and the claim is not shown. Tried then on seeds of
+their own, larger step sizes do not bring growth but prevent it, since the network learns soon enough where a fall is
+near; with a smaller one, the default of Stable-Baselines3, values pass the bound in every seed. That is the set that
+now counts, and its control, with squared errors, was not seen before.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 # Each step pays 1, so that no return of any policy exceeds 1 / (1 - discount): above it values mean nothing at all.
 _THRESHOLD = 1.0
+_FIRST_RATE = 2.5e-4  # CleanRL's, for which the claim was first written down
 _EVALUATIONS = 20
 _EPISODES = 5  # of an evaluation
 _LEAST = 1e-3  # of the bound: values below it count as this much in a geometric mean
@@ -37,7 +41,7 @@ _SAID = {"huber": "clipped errors (Huber)", "squared": "squared errors"}
 
 class ClippedParameters(Parameters):
     loss: Literal["huber", "squared"] = Field("huber", description="of an error; the Huber loss clips its slope to 1")
-    learning_rate: float = Field(2.5e-4, ge=1e-5, le=1e-2, description="step size of Adam")
+    learning_rate: float = Field(1e-4, ge=1e-5, le=1e-2, description="step size of Adam")
     discount: float = Field(0.99, ge=0.9, le=0.995, description="of rewards, per step")
     steps: int = Field(
         50_000, ge=20_000, le=100_000, description="of training; the first 10,000 are played without learning"
@@ -49,7 +53,10 @@ class ClippedErrors(Lab[ClippedParameters, View]):
 
     name = "clipped-errors"
     title = "Clipped errors, and values that nothing can pay"
-    claim = "With clipped errors DQN's values on CartPole grow beyond 1 / (1 - discount), which no return can exceed."
+    claim = (
+        "With clipped errors and small steps DQN's values on CartPole grow beyond 1 / (1 - discount), which no return "
+        "can exceed."
+    )
     chapter = 9
     source = Source(
         reference="Mnih et al. (2015), Human-level control through deep reinforcement learning",
@@ -59,6 +66,7 @@ class ClippedErrors(Lab[ClippedParameters, View]):
     Parameters = ClippedParameters
     canonical = (ClippedParameters(),)
     controls = (ClippedParameters(loss="squared"),)
+    refuted = (ClippedParameters(learning_rate=_FIRST_RATE),)
     preview_seeds = 1
     verdict_seeds = 8
 
