@@ -1,10 +1,10 @@
 """Lab: errors that are clipped, on a task whose end is rare. A fall is one row in many, and clipped it is outvoted.
 
-Claim and threshold were written down before any result was seen, first for CleanRL's settings with clipped errors. There
-seeds part: in some values pass the bound by far, others stay below it, and the claim is not shown. Tried then on seeds of
-their own, larger step sizes do not bring growth but prevent it, since the network learns soon enough where a fall is
-near; with a smaller one, the default of Stable-Baselines3, values pass the bound in every seed. That is the set that
-now counts, and its control, with squared errors, was not seen before.
+Claim and threshold were written down before any result was seen, first for CleanRL's settings with clipped errors.
+There seeds part: in some values pass the bound by far, others stay below it, and the claim is not shown. Tried then on
+seeds of their own, larger step sizes do not bring growth but prevent it, since the network learns soon enough where a
+fall is near; with a smaller one, the default of Stable-Baselines3, values pass the bound in every seed. That is the set
+that now counts, and its control, with squared errors, was not seen before.
 """
 
 from __future__ import annotations
