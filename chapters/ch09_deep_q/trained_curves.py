@@ -45,4 +45,7 @@ def _curves(told: xr.Dataset, keep: Sequence[str]) -> xr.Dataset:
 
     nothing = xr.full_like(told["evaluation_return"], float("nan"))
     # Attributes stay behind: among them are the seconds it took, which are never the same twice.
-    return xr.Dataset({name: (("seed", "step"), told.get(name, nothing).values) for name in keep}, told[[]].coords)
+    return xr.Dataset(
+        {name: (("seed", "step"), told.get(name, nothing).values) for name in keep},
+        {"seed": told["seed"].values, "step": told["step"].values},
+    )
