@@ -5,9 +5,11 @@ has just been seen; off, the target network is copied at every update, so that i
 switches on is trained beside it under the same seeds.
 
 First claimed was that DQN with both switches on reaches three quarters of the best score on both worlds. Tried on seeds
-of their own, it does on the grid, but on CartPole with none of a dozen settings in so short a training. That claim is
+of their own, it does on the grid; on CartPole this is shown for none of some twenty settings. That claim is
 kept among the refuted (judged: best there is). What is judged by default compares, as the paper's table does; claim,
-threshold and sets were written down before any training without replay or without a target network was seen.
+threshold and sets were written down before any training without replay or without a target network was seen. It holds
+on CartPole. On the grid it is not shown: seeds part, since some play well at one evaluation and have forgotten it by
+the next, and the best of all counts.
 """
 
 from __future__ import annotations
@@ -83,12 +85,12 @@ class DQNSwitches(Lab[SwitchParameters, View]):
     )
     papers = ("dqn",)
     Parameters = SwitchParameters
-    canonical = (
-        SwitchParameters(),
-        SwitchParameters(world="gridworld"),
-    )
+    canonical = (SwitchParameters(),)
     controls = (SwitchParameters(replay=True, target_network=False),)
-    refuted = (SwitchParameters(replay=True, judged="best there is", steps=20_000),)
+    refuted = (
+        SwitchParameters(world="gridworld"),
+        SwitchParameters(replay=True, judged="best there is", steps=20_000),
+    )
     preview_seeds = 1
     verdict_seeds = 8
 
