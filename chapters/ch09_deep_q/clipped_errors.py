@@ -41,7 +41,7 @@ _SAID = {"huber": "clipped errors (Huber)", "squared": "squared errors"}
 
 class ClippedParameters(Parameters):
     loss: Literal["huber", "squared"] = Field("huber", description="of an error; the Huber loss clips its slope to 1")
-    learning_rate: float = Field(1e-4, ge=1e-5, le=1e-2, description="step size of Adam")
+    learning_rate: float = Field(1e-4, ge=1e-5, le=1e-1, description="step size of Adam")
     discount: float = Field(0.99, ge=0.9, le=0.995, description="of rewards, per step")
     steps: int = Field(
         50_000, ge=20_000, le=100_000, description="of training; the first 10,000 are played without learning"

@@ -62,7 +62,7 @@ class SwitchParameters(Parameters):
     world: Literal["CartPole", "gridworld"] = Field("CartPole", description="a pole, or a grid whose values are known")
     replay: bool = Field(False, description="learn from all that is kept, or from the rows since the last update alone")
     target_network: bool = Field(True, description="bootstrap from a copy that is renewed now and then, or from itself")
-    learning_rate: float = Field(1e-3, ge=1e-5, le=1e-2, description="step size of Adam")
+    learning_rate: float = Field(1e-3, ge=1e-5, le=1e-1, description="step size of Adam")
     judged: Literal["both switches on", "best there is"] = Field(
         "both switches on", description="what the best score is held against"
     )
@@ -128,7 +128,7 @@ class DQNSwitches(Lab[SwitchParameters, View]):
             data=traces,
             layout=layout(
                 **judged_title(
-                    f"DQN on {_place(parameters)}: switched is {_switched(parameters)}",
+                    f"{parameters.world}: {_switched(parameters)}",
                     "judged: the best score of each seed, switched over both on"
                     if parameters.judged == "both switches on"
                     else "judged: the best score of each seed, switched",
