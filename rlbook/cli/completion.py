@@ -79,6 +79,15 @@ def complete_agent(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, s
 
 
 @_quietly
+def complete_page(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
+    """Names of agents that have a page, with their titles."""
+    from rlbook.deep.pages.agents import AGENTS
+
+    for agent in AGENTS:
+        yield agent.name, agent.title
+
+
+@_quietly
 def complete_world(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     """Names of environments that agents can be trained on."""
     from rlbook.deep.environments import names
