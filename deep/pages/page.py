@@ -223,7 +223,7 @@ def _told(result: Result) -> dict[str, Any]:
         "goals": [{"metric": goal.metric, "bound": goal.bound} for goal in result.task.goals],
         "problem": result.problem,
         "run": None if result.run is None else result.run.model_dump(mode="json"),
-        "summary": [vars(found) for found in result.found],
+        "summary": [{**vars(found), "seeds": found.seeds} for found in result.found],
         "sentences": list(result.sentences()),
         "peers": [vars(peer) for peer in result.peers],
     }

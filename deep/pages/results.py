@@ -18,7 +18,7 @@ from rlbook.intervals import student_interval
 class Found:
     """The last values of one metric over seeds: mean, 95% interval by Student's t, standard deviation, count.
 
-    Seeds whose training ended without a number are not among them; `missing` counts them.
+    Seeds whose training ended without a number are not among them; `missing` counts them. values: of the seeds.
     """
 
     metric: str
@@ -26,18 +26,22 @@ class Found:
     low: float
     high: float
     deviation: float
-    seeds: int
+    values: tuple[float, ...]
     missing: int
+
+    @property
+    def seeds(self) -> int:
+        return len(self.values)
 
     @classmethod
     def of(cls, run: StoredRun, metric: str) -> Found:
         values = np.array([value for value in run.final[metric] if value is not None and math.isfinite(value)])
         missing = len(run.seeds) - len(values)
         if not len(values):
-            return cls(metric, np.nan, np.nan, np.nan, np.nan, 0, missing)
+            return cls(metric, np.nan, np.nan, np.nan, np.nan, (), missing)
         mean, (low, high) = student_interval(values)
         deviation = float(values.std(ddof=1)) if len(values) > 1 else np.nan
-        return cls(metric, mean, low, high, deviation, len(values), missing)
+        return cls(metric, mean, low, high, deviation, tuple(values.tolist()), missing)
 
 
 @dataclass(frozen=True)
@@ -89,17 +93,25 @@ def reached(goal: Goal, found: Found) -> bool | None:
 
 def judged(goal: Goal, found: Found) -> str:
     """A sentence: the goal is reached, is not, or the seeds cannot tell."""
-    name, bound = words(goal.metric), number(goal.bound)
-    side = "or more" if goal.at_least else "or less"
-    told = f"mean {number(found.mean)}, 95% interval {interval(found)}, {found.seeds} seeds"
+    head = f"{words(goal.metric)}, {number(goal.bound)} or {'more' if goal.at_least else 'less'} ({goal.reason}):"
     if found.missing:
-        return f"{name}: {bound} {side} ({goal.reason}) is not reached: {found.missing} seeds ended without a number."
-    verdict = {
-        True: "is reached",
-        False: "is not reached",
-        None: "is neither reached nor missed for certain, since the interval holds it",
-    }[reached(goal, found)]
-    return f"{name}: {bound} {side} ({goal.reason}) {verdict}: {told}."
+        return (
+            f"{head} not reached, since {found.missing} of {found.missing + found.seeds} seeds ended without a number."
+        )
+    there = sum(_beyond(goal, value) for value in found.values)
+    told = f"Mean {number(found.mean)}, 95% interval {interval(found)}; {there} of {found.seeds} seeds are there."
+    match reached(goal, found):
+        case True:
+            return f"{head} reached. {told}"
+        case False:
+            return f"{head} not reached. {told}"
+        case None if _beyond(goal, found.mean):
+            return f"{head} reached on average, though the interval does not settle it. {told}"
+    return f"{head} not reached on average, though the interval does not settle it. {told}"
+
+
+def _beyond(goal: Goal, value: float) -> bool:
+    return value >= goal.bound if goal.at_least else value <= goal.bound
 
 
 def words(metric: str) -> str:

@@ -23,7 +23,6 @@ from rlbook.cli.completion import (
     complete_lab,
     complete_mdp,
     complete_method,
-    complete_page,
     complete_setting,
     complete_world,
 )
@@ -200,7 +199,7 @@ def run(
 @app.command()
 def train(
     agent: Annotated[
-        str, typer.Argument(metavar="AGENT", help="An agent: dqn, c51, pqn, ...", autocompletion=complete_agent)
+        str, typer.Argument(metavar="AGENT", help="An agent: dqn, double_dqn, c51, ...", autocompletion=complete_agent)
     ],
     env: Annotated[
         str, typer.Option(help="An environment, like CartPole-v1 or 'DeepSea(size=8)'.", autocompletion=complete_world)
@@ -229,10 +228,9 @@ def train(
 ) -> None:
     """Train a deep agent under several seeds; exits with 1 if one of them diverged."""
     from rlbook.cli import training
-    from rlbook.deep.algorithms import algorithm
     from rlbook.parameters import controls
 
-    chosen = algorithm(agent)
+    chosen, preset = training.named_agent(agent)
     if show_settings:
         settings_known = controls(chosen.Config)
         if json:
@@ -240,7 +238,7 @@ def train(
         else:
             say(training.settings_text(settings_known))
         return
-    order = training.Order(chosen, env, seeds, steps, tuple(settings or ()), driver, evaluations, folder)
+    order = training.Order(chosen, env, seeds, steps, (*preset, *(settings or ())), driver, evaluations, folder)
     outcome = training.train(order, show=not json)
     if json:
         say_json(outcome.to_json())
@@ -257,7 +255,7 @@ def train(
 def agent(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[AGENT]", help="An agent: dqn, double_dqn, c51, ...", autocompletion=complete_page),
+        typer.Argument(metavar="[AGENT]", help="An agent: dqn, double_dqn, c51, ...", autocompletion=complete_agent),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -71,16 +71,7 @@ def complete_criterion(ctx: typer.Context, incomplete: str) -> Iterator[tuple[st
 
 @_quietly
 def complete_agent(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
-    """Names of deep agents."""
-    from rlbook.deep.algorithms import names
-
-    for name in names():
-        yield name, ""
-
-
-@_quietly
-def complete_page(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
-    """Names of agents that have a page, with their titles."""
+    """Names of deep agents, with their titles."""
     from rlbook.deep.pages.agents import AGENTS
 
     for agent in AGENTS:
@@ -99,10 +90,10 @@ def complete_world(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, s
 @_quietly
 def complete_agent_setting(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     """`name=` of the settings of the agent that is already on the line."""
-    from rlbook.deep.algorithms import algorithm
+    from rlbook.cli.training import named_agent
     from rlbook.parameters import controls
 
-    for control in controls(algorithm(ctx.params.get("agent") or ctx.args[0]).Config):
+    for control in controls(named_agent(ctx.params.get("agent") or ctx.args[0])[0].Config):
         yield f"{control.name}=", control.description
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlbook.cli.lab_runs import named_values
 from rlbook.cli.terminal import progress_bar, table
-from rlbook.errors import MissingExtraError, ParameterError
+from rlbook.errors import MissingExtraError, ParameterError, UnknownNameError
 from rlbook.lab import Context
 
 if TYPE_CHECKING:
@@ -106,6 +106,22 @@ def agent_names() -> tuple[str, ...]:
     except MissingExtraError:
         return ()
     return names()
+
+
+def named_agent(name: str) -> tuple[Algorithm, tuple[str, ...]]:
+    """The algorithm that is meant, and the settings that the name stands for: none, or those of `double_dqn`.
+
+    Raises UnknownNameError with the nearest names.
+    """
+    from rlbook.deep.algorithms import algorithm, names
+    from rlbook.deep.pages.agents import AGENTS
+
+    for each in AGENTS:
+        if each.name == name:
+            return each.algorithm, tuple(f"{setting}={value}" for setting, value in each.settings.items())
+    if name not in names():
+        raise UnknownNameError("agent", name, {*names(), *(each.name for each in AGENTS)})
+    return algorithm(name), ()
 
 
 def settings_text(settings: Sequence[Control]) -> str:
