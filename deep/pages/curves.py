@@ -10,13 +10,13 @@ import numpy as np
 from rlbook.deep.pages.results import Result, words
 from rlbook.deep.pages.stored import Curve
 from rlbook.figures.lines import band, line
-from rlbook.figures.style import BLUE, GREY, ORANGE, axis, layout, legend_below
+from rlbook.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, axis, layout, legend_below
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from numpy.typing import NDArray
 
-_SHOWN = {"evaluation_return": BLUE, "training_return": ORANGE, "q_rms_error": BLUE, "regret": ORANGE}
+_SHOWN = {"evaluation_return": BLUE, "training_return": ORANGE, "q_rms_error": GREEN, "regret": PURPLE}
 _GAP = 0.08  # between two parts, of the width
 
 
