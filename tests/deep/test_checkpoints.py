@@ -90,8 +90,9 @@ from rlbook.deep import seed_training
 from tests.deep.test_checkpoints import KILLED
 seed_training._SECONDS_BETWEEN_CHECKPOINTS = 0.0
 print("ready", flush=True)
-for name, train in KILLED.items():
-    train(folder=sys.argv[1] + "/" + name)
+folder, first = sys.argv[1:]
+for name in sorted(KILLED, key=lambda name: name != first):
+    KILLED[name](folder=folder + "/" + name)
 print("done", flush=True)
 """
 _TWO_SEEDS: dict[str, Any] = {"seeds": 2, "evaluations": 10, "evaluation_episodes": 2}
@@ -99,7 +100,7 @@ _TWO_SEEDS: dict[str, Any] = {"seeds": 2, "evaluations": 10, "evaluation_episode
 KILLED: dict[str, Callable[..., Trained]] = {
     "compiled": partial(WALKER.run, Corridor(), steps=60_000, **_TWO_SEEDS),
     "gym": partial(WALKER.run, Corridor(), steps=2_000, driver="gym", **_TWO_SEEDS),
-    "dqn": partial(dqn.ALGORITHM.run, CART, config=CONFIG, steps=30_000, **_TWO_SEEDS),
+    "dqn": partial(dqn.ALGORITHM.run, CART, config=CONFIG, steps=15_000, **_TWO_SEEDS),
 }
 
 
@@ -118,11 +119,12 @@ def test_training_goes_on_after_kills_at_any_moment(tmp_path: Path) -> None:
     chance = random.Random(9)
     said, killed = "", 0
     for attempt in range(30):
-        running = child(_SCRIPT, str(tmp_path))
+        # Each of them comes first once, and so is under way when it is killed.
+        running = child(_SCRIPT, str(tmp_path), list(KILLED)[attempt % len(KILLED)])
         try:
             assert running.stdout is not None
             assert running.stdout.readline() == "ready\n"
-            if attempt < 3:
+            if attempt < len(KILLED):
                 # Some of these moments lie before the first checkpoint, some between two, some within one.
                 patience = time.monotonic() + chance.uniform(0.5, 4.0)
                 while running.poll() is None and time.monotonic() < patience:
