@@ -40,6 +40,11 @@ _WORDS = {
 }
 
 
+def described(name: str) -> str:
+    """What a variable of a result is, in words."""
+    return _WORDS[name][0]
+
+
 @dataclass
 class SeedRecord:
     """What is known of one seed so far. Arrays have an entry for each evaluation, NaN where it has not been reached.

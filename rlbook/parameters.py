@@ -82,6 +82,17 @@ class Control:
     def bounded(self) -> bool:
         return self.low is not None and self.high is not None
 
+    @property
+    def range(self) -> str:
+        """What values there are, in words; empty where any number will do."""
+        if self.choices:
+            return " | ".join(map(str, self.choices))
+        if self.kind == "toggle":
+            return "true | false"
+        # An open end at zero arrives as the least positive number.
+        least = "" if self.low is None else "above 0" if 0 < self.low < 1e-300 else f"from {self.low:,}"
+        return " ".join(part for part in (least, "" if self.high is None else f"up to {self.high:,}") if part)
+
     def to_json(self) -> dict[str, Any]:
         return {
             "name": self.name,

@@ -199,7 +199,7 @@ def run(
 @app.command()
 def train(
     agent: Annotated[
-        str, typer.Argument(metavar="AGENT", help="An agent: dqn, c51, pqn, ...", autocompletion=complete_agent)
+        str, typer.Argument(metavar="AGENT", help="An agent: dqn, double_dqn, c51, ...", autocompletion=complete_agent)
     ],
     env: Annotated[
         str, typer.Option(help="An environment, like CartPole-v1 or 'DeepSea(size=8)'.", autocompletion=complete_world)
@@ -228,17 +228,17 @@ def train(
 ) -> None:
     """Train a deep agent under several seeds; exits with 1 if one of them diverged."""
     from rlbook.cli import training
-    from rlbook.deep.algorithms import algorithm
+    from rlbook.parameters import controls
 
-    chosen = algorithm(agent)
+    chosen, preset = training.named_agent(agent)
     if show_settings:
-        rows = training.settings_of(chosen)
+        settings_known = controls(chosen.Config)
         if json:
-            say_json(rows)
+            say_json([control.to_json() for control in settings_known])
         else:
-            say(training.settings_text(rows))
+            say(training.settings_text(settings_known))
         return
-    order = training.Order(chosen, env, seeds, steps, tuple(settings or ()), driver, evaluations, folder)
+    order = training.Order(chosen, env, seeds, steps, (*preset, *(settings or ())), driver, evaluations, folder)
     outcome = training.train(order, show=not json)
     if json:
         say_json(outcome.to_json())
@@ -249,6 +249,32 @@ def train(
         raise typer.Exit(terminal.INTERRUPTED)
     if outcome.diverged:
         raise typer.Exit(terminal.CLAIM_FAILS)
+
+
+@app.command()
+def agent(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[AGENT]", help="An agent: dqn, double_dqn, c51, ...", autocompletion=complete_agent),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show what is known of a deep agent: equations, settings, measured results; without a name, list the agents."""
+    from rlbook.cli import agent_pages
+    from rlbook.deep.pages import page
+    from rlbook.deep.pages.agents import AGENTS
+
+    if name is None:
+        if json:
+            say_json([{"name": each.name, "title": each.title} for each in AGENTS])
+        else:
+            say(agent_pages.list_text(AGENTS))
+        return
+    shown = page(name)
+    if json:
+        say_json(shown.to_json())
+    else:
+        say(agent_pages.text(shown))
 
 
 @app.command()

@@ -71,11 +71,11 @@ def complete_criterion(ctx: typer.Context, incomplete: str) -> Iterator[tuple[st
 
 @_quietly
 def complete_agent(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
-    """Names of deep agents."""
-    from rlbook.deep.algorithms import names
+    """Names of deep agents, with their titles."""
+    from rlbook.deep.pages.agents import AGENTS
 
-    for name in names():
-        yield name, ""
+    for agent in AGENTS:
+        yield agent.name, agent.title
 
 
 @_quietly
@@ -90,10 +90,10 @@ def complete_world(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, s
 @_quietly
 def complete_agent_setting(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     """`name=` of the settings of the agent that is already on the line."""
-    from rlbook.deep.algorithms import algorithm
+    from rlbook.cli.training import named_agent
     from rlbook.parameters import controls
 
-    for control in controls(algorithm(ctx.params.get("agent") or ctx.args[0]).Config):
+    for control in controls(named_agent(ctx.params.get("agent") or ctx.args[0])[0].Config):
         yield f"{control.name}=", control.description
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from rlbook.cli.lab_runs import named_values
 from rlbook.cli.terminal import progress_bar, table
-from rlbook.errors import MissingExtraError, ParameterError
+from rlbook.errors import MissingExtraError, ParameterError, UnknownNameError
 from rlbook.lab import Context
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from rlbook.deep.algorithm import Algorithm
+    from rlbook.parameters import Control
 
 _HEADER = ("seed", "steps", "training return", "evaluation return", "loss")
 # Left out of JSON: a line for each of thousands of episodes, of which the curves are means.
@@ -107,16 +108,25 @@ def agent_names() -> tuple[str, ...]:
     return names()
 
 
-def settings_of(algorithm: Algorithm) -> list[dict[str, Any]]:
-    """The settings of an agent, as plain values."""
-    from rlbook.parameters import controls
+def named_agent(name: str) -> tuple[Algorithm, tuple[str, ...]]:
+    """The algorithm that is meant, and the settings that the name stands for: none, or those of `double_dqn`.
 
-    return [control.to_json() for control in controls(algorithm.Config)]
+    Raises UnknownNameError with the nearest names.
+    """
+    from rlbook.deep.algorithms import algorithm, names
+    from rlbook.deep.pages.agents import AGENTS
+
+    for each in AGENTS:
+        if each.name == name:
+            return each.algorithm, tuple(f"{setting}={value}" for setting, value in each.settings.items())
+    if name not in names():
+        raise UnknownNameError("agent", name, {*names(), *(each.name for each in AGENTS)})
+    return algorithm(name), ()
 
 
-def settings_text(settings: list[dict[str, Any]]) -> str:
-    """The same for people."""
-    rows = [(each["name"], str(each["default"]), _range(each), each["description"]) for each in settings]
+def settings_text(settings: Sequence[Control]) -> str:
+    """The settings of an agent, for people."""
+    rows = [(each.name, str(each.default), each.range, each.description) for each in settings]
     return table(("setting", "default", "range", "what it is"), rows)
 
 
@@ -194,17 +204,6 @@ def _last(result: xr.Dataset, name: str, at: int) -> float | None:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
-
-
-def _range(setting: dict[str, Any]) -> str:
-    if setting["choices"]:
-        return " | ".join(map(str, setting["choices"]))
-    if setting["kind"] == "toggle":
-        return "true | false"
-    low, high = setting["low"], setting["high"]
-    # An open end at zero arrives as the least positive number.
-    least = "" if low is None else "above 0" if 0 < low < 1e-300 else f"from {low:,}"
-    return " ".join(part for part in (least, "" if high is None else f"up to {high:,}") if part)
 
 
 def _counted(count: int, word: str) -> str:

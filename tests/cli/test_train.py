@@ -48,6 +48,15 @@ def test_json_holds_the_curves_and_the_command_gives_them_again(rlbook: Command)
     assert {name for name in first if first[name] != again[name]} <= {"seconds"}
 
 
+def test_a_variant_is_trained_by_its_name(rlbook: Command) -> None:
+    """Prevents a page whose agent cannot be trained, and a name that hides what it stands for."""
+    told = rlbook("train", "double_dqn", *TRAIN[2:], "--json").json
+    assert told["config"]["double"] is True
+    assert told["command"].startswith(
+        "rlbook train dqn --env 'CartPole-v1(time_limit=13)' --seeds 2 --steps 400 --set do"
+    )
+
+
 def test_a_folder_keeps_policies_and_says_how_to_go_on(rlbook: Command, tmp_path: Path) -> None:
     """Prevents trained policies that are thrown away unsaid."""
     folder = tmp_path / "new folder"
@@ -121,7 +130,9 @@ def test_every_agent_lists_its_settings(rlbook: Command, name: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["dqm"], ["algorithm 'dqm' is unknown", "did you mean dqn"]),
+        (["dqm"], ["agent 'dqm' is unknown", "did you mean dqn"]),
+        (["double_dqm"], ["did you mean double_dqn"]),
+        (["double_dqn", "--set", "double=false"], ["--set double is given twice"]),
         (["dqn", "--env", "CartPol-v1"], ["'CartPol-v1' is unknown", "CartPole-v1"]),
         (["dqn", "--env", "Pendulum-v1"], ["actions are vectors"]),
         (["dqn", "--env", "gambler"], ["not all actions"]),

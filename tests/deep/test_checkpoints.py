@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from hypothesis import strategies as st
 from rlbook.deep import dqn
 from rlbook.deep.array_files import ArrayFileError, read, write
 from rlbook.deep.policy import Policy
+from rlbook.deep.training import Trained
 from rlbook.errors import Cancelled
 from rlbook.lab import Context
 
@@ -84,14 +87,21 @@ def test_what_is_finished_is_not_run_again_and_more_seeds_may_follow(tmp_path: P
 _SCRIPT = """
 import sys
 from rlbook.deep import seed_training
-from tests.deep.small import WALKER, Corridor
+from tests.deep.test_checkpoints import KILLED
 seed_training._SECONDS_BETWEEN_CHECKPOINTS = 0.0
 print("ready", flush=True)
-for driver, steps in (("compiled", 60_000), ("gym", 2_000)):
-    WALKER.train(Corridor(), seeds=2, steps=steps, evaluations=10, evaluation_episodes=2, driver=driver,
-                 folder=sys.argv[1] + "/" + driver)
+folder, first = sys.argv[1:]
+for name in sorted(KILLED, key=lambda name: name != first):
+    KILLED[name](folder=folder + "/" + name)
 print("done", flush=True)
 """
+_TWO_SEEDS: dict[str, Any] = {"seeds": 2, "evaluations": 10, "evaluation_episodes": 2}
+# The trainings that are killed, again and again.
+KILLED: dict[str, Callable[..., Trained]] = {
+    "compiled": partial(WALKER.run, Corridor(), steps=60_000, **_TWO_SEEDS),
+    "gym": partial(WALKER.run, Corridor(), steps=2_000, driver="gym", **_TWO_SEEDS),
+    "dqn": partial(dqn.ALGORITHM.run, CART, config=CONFIG, steps=15_000, **_TWO_SEEDS),
+}
 
 
 def child(script: str, *arguments: str) -> subprocess.Popen[str]:
@@ -109,11 +119,12 @@ def test_training_goes_on_after_kills_at_any_moment(tmp_path: Path) -> None:
     chance = random.Random(9)
     said, killed = "", 0
     for attempt in range(30):
-        running = child(_SCRIPT, str(tmp_path))
+        # Each of them comes first once, and so is under way when it is killed.
+        running = child(_SCRIPT, str(tmp_path), list(KILLED)[attempt % len(KILLED)])
         try:
             assert running.stdout is not None
             assert running.stdout.readline() == "ready\n"
-            if attempt < 3:
+            if attempt < len(KILLED):
                 # Some of these moments lie before the first checkpoint, some between two, some within one.
                 patience = time.monotonic() + chance.uniform(0.5, 4.0)
                 while running.poll() is None and time.monotonic() < patience:
@@ -128,14 +139,12 @@ def test_training_goes_on_after_kills_at_any_moment(tmp_path: Path) -> None:
         assert running.returncode == -signal.SIGKILL, err
     assert said == "done\n"
     assert killed > 0
-    for driver, steps in (("compiled", 60_000), ("gym", 2_000)):
-        options: dict[str, Any] = {"evaluations": 10, "evaluation_episodes": 2, "seeds": 2}
-        whole = WALKER.run(Corridor(), steps=steps, driver=driver, **options)
-        again = WALKER.run(Corridor(), steps=steps, driver=driver, folder=tmp_path / driver, **options)
+    for name, train in KILLED.items():
+        whole, again = train(), train(folder=tmp_path / name)
         for seed in (0, 1):
             assert of_seed(again.result, seed).identical(of_seed(whole.result, seed))
             assert same(again.policies[seed].state, whole.policies[seed].state)
-        assert not list((tmp_path / driver).glob("*.part"))
+        assert not list((tmp_path / name).glob("*.part"))
 
 
 _INTERRUPTED = """

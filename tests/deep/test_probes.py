@@ -9,7 +9,9 @@ pytest.importorskip("jax", reason="the extra `deep` is not installed")
 import numpy as np
 
 from rlbook.deep import c51, dqn, pqn, qr_dqn, stream_q
+from rlbook.deep.compiled import CompiledTraining
 from tests.deep.probes import DISCOUNT, PROBES, error, train
+from tests.deep.test_training import compilations
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -55,3 +57,24 @@ def test_an_agent_finds_the_known_values(agent, probe):
     for s in range(2):
         if not np.isnan(answer[s]).any() and answer[s][0] != answer[s][1]:
             assert module.greedy(config, state, environment.seen[s][None]) == best[s]
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_no_float_of_a_configuration_is_part_of_the_program(agent):
+    """Prevents a slider of an agent that waits for a compiler."""
+    module, config, steps = AGENTS[agent]
+    environment, kind = PROBES["constant value"][0], module.experience(config)
+    units = steps // (kind.length * kind.environments)
+
+    def run(config):
+        # Of a chunk of the length that the other tests of this module compile, a few units.
+        training = CompiledTraining(module.ALGORITHM, config, environment, 1, steps, units)
+        training.advance(3, learning=True)
+
+    run(config)
+    floats = [name for name in config.traced() if getattr(config, name) != 0]
+    assert len(floats) >= 6
+    with compilations() as compiled:
+        for name in floats:
+            run(config.model_copy(update={name: 0.9 * getattr(config, name)}))
+    assert compiled == []

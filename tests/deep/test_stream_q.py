@@ -68,6 +68,24 @@ def test_steps_are_those_of_the_definition():
     )
 
 
+def test_the_trace_grows_by_the_slope_of_finite_differences():
+    """Prevents slopes that stop in the normalised layers, or at the wrong action."""
+    rng = np.random.default_rng(5)
+    online = network(stream_q.QNetwork, CONFIG, rng)
+    nothing = jax.tree.map(jnp.zeros_like, online)
+    theta, unravel = ravel_pytree(online)
+    along, step = rng.normal(size=(3, len(theta))), 1e-6
+    values = jax.jit(jax.vmap(lambda theta, seen: unravel(theta)(seen), (0, None)))
+    for action in range(ACTIONS):
+        seen = jnp.asarray(rng.normal(size=4))
+        trace, q = jax.jit(stream_q.traced)(CONFIG, online, nothing, seen, jnp.int32(action))
+        ahead, behind = (np.array(values(theta + way * step * along, seen))[:, action] for way in (1, -1))
+        assert np.allclose(
+            along @ np.array(ravel_pytree(trace)[0]), (ahead - behind) / (2 * step), rtol=1e-6, atol=1e-8
+        )
+        assert float(q) == pytest.approx(float(online(seen)[action]), rel=1e-12)
+
+
 def test_no_step_is_longer_than_its_bound():
     """Prevents a bound without the trace, the error or kappa: weights move by at most 1 / kappa in all."""
     rng = np.random.default_rng(2)

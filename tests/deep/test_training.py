@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from rlbook.deep import dqn
+from rlbook.deep import algorithms, dqn
 from rlbook.deep.environments import FiniteMDPEnvironment, Step
 from rlbook.deep.training import TrainingInterrupted, TrainingWarning
 from rlbook.environments import make as make_mdp
@@ -27,7 +27,7 @@ from rlbook.errors import Cancelled, ParameterError, RlbookError, UnknownNameErr
 from rlbook.lab import Context
 
 from .small import CART, CONFIG, WALKER, Corridor, Counting
-from .test_drivers import same
+from .test_drivers import CASES, same
 
 TRAIN: dict[str, Any] = {"steps": 600, "config": CONFIG, "evaluations": 3, "evaluation_episodes": 2}
 WALK: dict[str, Any] = {"steps": 400, "evaluations": 4, "evaluation_episodes": 2}
@@ -53,6 +53,21 @@ def test_a_seed_gives_the_same_numbers_alone_in_company_and_again(whole: Any) ->
             assert of_seed(again.result, seed).identical(of_seed(whole.result, seed))
             assert same(again.policies[at].state, whole.policies[seed].state)
     assert not same(whole.policies[0].state, whole.policies[1].state)
+
+
+@pytest.mark.parametrize(("agent", "environment", "settings"), CASES[1:], ids=[case[0] for case in CASES[1:]])
+def test_seeds_stand_alone_for_every_kind_of_experience(agent: str, environment: Any, settings: dict[str, Any]) -> None:
+    """Prevents draws that seeds share where there are many environments side by side, or one step at a time."""
+    train = partial(
+        algorithms.algorithm(agent).run, environment, steps=260, evaluations=2, evaluation_episodes=4, **settings
+    )
+    company = train(seeds=[3, 1, 2], workers=3)
+    for seeds in ([2], [2, 3]):
+        again = train(seeds=seeds)
+        for at, seed in enumerate(seeds):
+            assert of_seed(again.result, seed).identical(of_seed(company.result, seed))
+            assert same(again.policies[at].state, company.policies[[3, 1, 2].index(seed)].state)
+    assert not same(company.policies[0].state, company.policies[1].state)
 
 
 def test_evaluation_does_not_disturb_training(whole: Any) -> None:

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SETUP = runpy.run_path(str(ROOT / "setup.py"))
 FOLDERS: dict[str, str] = SETUP["FOLDERS"]
-DATA = {".ipynb", ".js", ".css", ".json", ".npz", ".cu"}
+DATA = {".ipynb", ".js", ".css", ".json", ".npz", ".cu", ".md"}
 BUILD = """
 import sys
 from setuptools import build_meta
