@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _MOST_STEPS = 1_000  # more than anybody watches, and enough for every task of the registry
 _MOST_SEED = 2**32 - 1
+_TITLE = 26  # px
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +57,11 @@ class GreedyEpisode:
         require_whole("n", n, 0, len(self.rewards))
         state, told = self.state(n), self._told(n)
         figure = scene(self.environment, state)
-        titled = {"title": {"text": told}, **figure["layout"]}
-        return {**figure, "layout": titled}, f"{told}. {scene_in_words(self.environment, state)}"
+        look = dict(figure["layout"])
+        # The legend keeps its place above the scene, and the title takes a line of its own above that.
+        look["margin"] = {**look["margin"], "t": look["margin"]["t"] + _TITLE}
+        look["title"] = {"text": told, "x": 0.02, "xanchor": "left", "y": 0.97, "yanchor": "top", "font": {"size": 15}}
+        return {**figure, "layout": look}, f"{told}. {scene_in_words(self.environment, state)}"
 
     def _told(self, n: int) -> str:
         """How far the episode is, what it has paid, and how it ended."""

@@ -11,8 +11,10 @@ thread to spare.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import warnings
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +80,7 @@ class LiveTraining:
         self._plan = self._new_plan()
         self._drawn = _drawn(environment, driver)
         self._seeds = list(range(seeds))
-        self._folder = tempfile.TemporaryDirectory(prefix="rlbook-training-")
+        self._folder = _folder_for(self)
         self.result = self._nothing()
 
     @property
@@ -105,7 +107,7 @@ class LiveTraining:
                 self._environment,
                 config=self._config,
                 seeds=self._seeds,
-                folder=self._folder.name,
+                folder=self._folder,
                 # All at once, however few cores there are: curves that begin one after the other cannot be compared.
                 workers=len(self._seeds),
                 context=heard,
@@ -116,8 +118,8 @@ class LiveTraining:
     def begin_anew(self) -> None:
         """Forget what was reached; the next training has the seeds that follow."""
         self._seeds = [seed + len(self._seeds) for seed in self._seeds]
-        self._folder.cleanup()
-        self._folder = tempfile.TemporaryDirectory(prefix="rlbook-training-")
+        shutil.rmtree(self._folder)
+        self._folder = _folder_for(self)
         self.result = self._nothing()
 
     def curves(self) -> tuple[dict[str, Any], str]:
@@ -142,7 +144,7 @@ class LiveTraining:
 
     def _policy(self, seed: int) -> Policy:
         """Of this seed: the trained one, where there is one, else the one that it begins with."""
-        path = Path(self._folder.name) / f"policy-{seed}.npz"
+        path = self._folder / f"policy-{seed}.npz"
         if path.exists():
             return Policy.load(path, self._algorithm)
         keep_programs()
@@ -164,6 +166,13 @@ class LiveTraining:
 
     def _nothing(self) -> xr.Dataset:
         return dataset(self._plan, self._seeds, [SeedRecord.empty(self._plan) for _ in self._seeds], 0.0)
+
+
+def _folder_for(live: LiveTraining) -> Path:
+    """A folder that lives no longer than its training."""
+    folder = Path(tempfile.mkdtemp(prefix="rlbook-training-"))
+    weakref.finalize(live, shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _drawn(environment: Worlds, driver: Driver) -> Environment | None:

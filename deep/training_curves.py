@@ -12,7 +12,7 @@ from rlbook.figures.style import BLUE, GREY, SKY, axis, layout
 if TYPE_CHECKING:
     import xarray as xr
 
-_HEIGHT = 300  # px
+_HEIGHT = 270  # px
 
 
 def training_curves(result: xr.Dataset) -> dict[str, Any]:
@@ -37,9 +37,9 @@ def training_curves(result: xr.Dataset) -> dict[str, Any]:
     mean = {**line(step, each.mean(axis=0), "mean", BLUE, width=3.5), "hovertemplate": "mean %{y:.4g}<extra></extra>"}
     last = float(step[-1])
     across = axis("steps of training", range=[0.0, 1.02 * last], separatethousands=True)
-    upwards = axis("return of a greedy episode", rangemode="tozero" if _has_any(each) else "normal")
-    look = layout(height=_HEIGHT, xaxis=across, yaxis=upwards)
-    if not _has_any(each):
+    look = layout(height=_HEIGHT, xaxis=across, yaxis=axis("greedy return", rangemode="tozero"))
+    if not np.isfinite(each).any():
+        look["yaxis"] |= {"range": [0.0, 1.0], "showticklabels": False}
         look["annotations"] = [_note("no evaluation yet")]
     return {"data": [*data, mean], "layout": look}
 
@@ -52,7 +52,7 @@ def curves_in_words(result: xr.Dataset) -> str:
     far = f"{min(int(taken.min()), total):,} of {total:,} steps of {of_each}"
     reached = [value for value in known.values() if value is not None]
     if not reached:
-        return f"{far}; not evaluated yet."
+        return f"{far}; not evaluated yet.{_broken(result)}"
     best = "" if len(reached) < 2 else f", from {min(reached):.4g} to {max(reached):.4g}"
     return f"{far}; last evaluations: {np.mean(reached):.4g} on average{best}.{_broken(result)}"
 
@@ -73,10 +73,6 @@ def _broken(result: xr.Dataset) -> str:
         if at >= 0
     ]
     return f" The loss became no number {', '.join(broken)}: lower the learning rate." if broken else ""
-
-
-def _has_any(values: Any) -> bool:
-    return bool(np.isfinite(values).any())
 
 
 def _note(text: str) -> dict[str, Any]:

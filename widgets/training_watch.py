@@ -60,6 +60,7 @@ class TrainingWatch(ipywidgets.VBox):
         self._waiting = 0  # number of the job that is to run next, 0 for none
         self._running = 0
         self._stopping = False
+        self._heard = False  # whether the running job has told anything: it may have to compile first
         self._problem = ""
         self._films: Mapping[str, Film] = {}
         self._training = LatestWins("rlbook train")
@@ -133,7 +134,7 @@ class TrainingWatch(ipywidgets.VBox):
         with self._lock:
             self._running, self._stopping = job.number, job.context.cancelled
             self._waiting = 0 if self._waiting == job.number else self._waiting
-            self._problem = ""
+            self._problem, self._heard = "", False
         self._tell()
         problem = ""
         try:
@@ -158,6 +159,9 @@ class TrainingWatch(ipywidgets.VBox):
 
     def _progressed(self, fraction: float, message: str) -> None:
         self._bar.value = fraction
+        if not self._heard:
+            self._heard = True
+            self._tell()
 
     def _published(self, partial: Any) -> None:
         self._redraw()
@@ -227,9 +231,9 @@ class TrainingWatch(ipywidgets.VBox):
             trouble = f'<div class="rlbook-problem" role="alert">{escape(self._problem)}</div>' if self._problem else ""
             self._trouble.value = trouble
             if self._stopping and not self._waiting:
-                self._state.value = "Stopping"
+                self._state.value = "Stopping"  # what is being compiled comes to its end
             elif going:
-                self._state.value = "Training; the first time, programs are compiled"
+                self._state.value = "Training" if self._heard else "Beginning; the first time, programs are compiled"
             else:
                 self._state.value = "Done" if finished else "At rest"
 
