@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from rlbook.chapters.ch09_deep_q.clipped_errors import ClippedErrors
+from rlbook.chapters.ch09_deep_q.double_dqn import DoubleDQN
+from rlbook.chapters.ch09_deep_q.dqn_switches import DQNSwitches
 from rlbook.lab import Lab
 
 # In the order of the notebook.
-LABS: tuple[type[Lab[Any, Any]], ...] = ()
+LABS: tuple[type[Lab[Any, Any]], ...] = (DQNSwitches, DoubleDQN, ClippedErrors)
