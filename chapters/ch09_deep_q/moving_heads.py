@@ -1,6 +1,8 @@
 """Lab: what distributional heads believe of the return, moving as they learn, beside the exact law.
 
-Written down before any result: the world, the agents' settings, the claim, its threshold and the sets below.
+Written down before any result: the world, the agents' settings, the claim, its threshold and all sets but one. For
+QR-DQN with the step size of the others it is not shown: it is under way, and too slow. That stays, among the refuted;
+the step size that is three times as large was found on seeds of its own.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 # know beyond a number. Exact sweeps with as many places reach about a tenth.
 _THRESHOLD = 0.5
 
+_LATER = 3e-3  # step size chosen after the claim had been tried with 1e-3
 _LOOKS = 20
 _LEVELS = (np.arange(200) + 0.5) / 200
 _EDGES = np.linspace(-1.025, 1.025, 42)  # one atom of C51 in the middle of each bin
@@ -79,7 +82,8 @@ class MovingHeads(Lab[HeadParameters, HeadView]):
     )
     Parameters = HeadParameters
     View = HeadView
-    canonical = (HeadParameters(), HeadParameters(head="QR-DQN"))
+    canonical = (HeadParameters(), HeadParameters(head="QR-DQN", learning_rate=_LATER))
+    refuted = (HeadParameters(head="QR-DQN"),)
     controls = (HeadParameters(head="DQN"), HeadParameters(steps=1_000), HeadParameters(head="QR-DQN", steps=1_000))
     preview_seeds = 1
     verdict_seeds = 8
@@ -211,7 +215,7 @@ class MovingHeads(Lab[HeadParameters, HeadView]):
         )
 
     def verdict(self, result: xr.Dataset) -> Verdict:
-        truth, last = head_truth(), result["share"].values[:, -1]
+        parameters, truth, last = self.parameters_of(result), head_truth(), result["share"].values[:, -1]
         estimate, (low, high) = student_interval(last)
         unknown = truth.missed * (1 + float(last.max())) / truth.sure
         return Verdict(
@@ -224,8 +228,18 @@ class MovingHeads(Lab[HeadParameters, HeadView]):
             relation="<=",
             threshold=_THRESHOLD,
             n=result.sizes["seed"],
-            note=f"the best point masses are {truth.sure:.3g} away, in units of return",
+            note=f"the best point masses are {truth.sure:.3g} away, in units of return{_story(parameters)}",
         )
+
+
+def _story(parameters: HeadParameters) -> str:
+    if parameters in MovingHeads.refuted:
+        return f"; quantiles move slowly with this step size, and are nearer with {_LATER:g}"
+    if parameters == MovingHeads.canonical[1]:
+        return (
+            "; the claim was written down for a step size of 0.001, for which it is not shown, and this one came later"
+        )
+    return ""
 
 
 def _laws(result: xr.Dataset, view: HeadView) -> tuple[DiscreteLaws, DiscreteLaws]:
