@@ -60,7 +60,7 @@ class HeadParameters(Parameters):
 
 class HeadView(View):
     look: int = Field(_LOOKS, ge=0, description="evaluation at which the law is drawn; 0 is before training")
-    state: int = Field(18, ge=0, description="the state whose law is drawn; 18 is the start of the grid")
+    state: int = Field(17, ge=0, description="the state whose law is drawn; 17 is two cells below the pit")
     action: Choice = Field("best", description="the action whose law is drawn; the best one by exact values, or any")
     seed: int = Field(0, ge=0, description="whose law is drawn")
 
@@ -196,7 +196,7 @@ class MovingHeads(Lab[HeadParameters, HeadView]):
                 yaxis=axis("probability per bin", domain=[0.44, 1.0], anchor="x", rangemode="tozero"),
                 xaxis2=axis("level", domain=[0.6, 1.0], anchor="y2", range=[0, 1]),
                 yaxis2=axis("quantile of the return", domain=[0.44, 1.0], anchor="x2", range=[-1.05, 1.05]),
-                xaxis3=axis("steps", anchor="y3"),
+                xaxis3=axis("steps", anchor="y3", range=[0, 1.02 * steps[-1]]),
                 yaxis3=axis("share", domain=[0.0, 0.26], anchor="x3", rangemode="tozero"),
                 bargap=0,
                 height=640,
@@ -257,4 +257,6 @@ def _shares(laws: DiscreteLaws) -> NDArray[np.float64]:
 
 
 def _place(view: HeadView) -> str:
-    return f"state {view.state}, {'best action' if view.action == 'best' else view.action}"
+    names = head_mdp().state_names
+    cell = view.state if names is None else names[view.state]
+    return f"cell {cell}, {'best action' if view.action == 'best' else view.action}"
