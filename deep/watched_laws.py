@@ -2,9 +2,9 @@
 
     watched = WatchedLaws(ALGORITHM, config, environment)
     ALGORITHM.run(environment, config=config, watch=watched)
-    watched.laws([0, 1]).mass
+    atoms, mass = watched.laws([0, 1])
 
-The last is an array (seeds, looks, S, A, k), whose first look is at the agent before it has learned anything.
+Both are arrays (seeds, looks, S, A, k); the first look is at the agent before it has learned anything.
 """
 
 from __future__ import annotations
@@ -38,20 +38,21 @@ class WatchedLaws:
         if algorithm.action_values is None:
             raise ParameterError(f"{algorithm.name} has no action values, so there are no laws of returns to watch")
         self._algorithm, self._config, self._environment = algorithm, config, environment
-        self._looks: dict[int, dict[int, ReturnLaw]] = {}
+        self._looks: dict[int, dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]] = {}
 
     def __call__(self, seed: int, step: int, state: Any) -> None:
         found = _laws(self._algorithm, self._config, state, self._environment.observe_all())
-        self._looks.setdefault(seed, {})[step] = ReturnLaw(*(np.array(part) for part in found))
+        self._looks.setdefault(seed, {})[step] = np.array(found.atoms), np.array(found.mass)
 
     def steps(self, seed: int) -> NDArray[np.int64]:
         """After how many steps of training this seed was looked at, (looks,)."""
         return np.array(list(self._looks[seed]), dtype=np.int64)
 
-    def laws(self, seeds: Sequence[int]) -> ReturnLaw:
-        """Atoms and masses of seeds that were looked at equally often, float32 (seeds, looks, S, A, k)."""
+    def laws(self, seeds: Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Atoms and masses of seeds that were looked at equally often, (seeds, looks, S, A, k) each."""
         each = [list(self._looks[seed].values()) for seed in seeds]
-        return ReturnLaw(*(np.array([[law[part] for law in looks] for looks in each]) for part in range(2)))
+        atoms, mass = (np.array([[law[part] for law in looks] for looks in each]) for part in range(2))
+        return atoms, mass
 
 
 @partial(jax.jit, static_argnums=0)

@@ -28,11 +28,11 @@ def test_an_agent_is_shown_before_it_learns_and_at_every_evaluation(driver: Any)
     algorithm.run(
         WORLD, seeds=[3, 5], steps=20, evaluations=2, evaluation_episodes=1, config=config, driver=driver, watch=watched
     )
-    found = watched.laws([5, 3])
+    atoms, mass = watched.laws([5, 3])
     assert watched.steps(5).tolist() == [0, 10, 20]
-    assert found.atoms.shape == found.mass.shape == (2, 3, 16, 4, 1)
-    np.testing.assert_allclose(found.atoms[0, :, :, :, 0], table + np.array([0, 5, 10])[:, None, None])
-    assert (found.mass == 1).all()
+    assert atoms.shape == mass.shape == (2, 3, 16, 4, 1)
+    np.testing.assert_allclose(atoms[0, :, :, :, 0], table + np.array([0, 5, 10])[:, None, None])
+    assert (mass == 1).all()
 
 
 def test_watched_laws_have_the_agent_s_action_values_as_means() -> None:
@@ -41,8 +41,8 @@ def test_watched_laws_have_the_agent_s_action_values_as_means() -> None:
     config = qr_dqn.Config(**SMALL, quantiles=3)
     watched = WatchedLaws(qr_dqn.ALGORITHM, config, WORLD)
     trained = qr_dqn.ALGORITHM.run(WORLD, config=config, watch=watched, **told)
-    laws = watched.laws([1])
-    means = (laws.atoms * laws.mass).sum(axis=-1)[0, -1]
+    atoms, mass = watched.laws([1])
+    means = (atoms * mass).sum(axis=-1)[0, -1]
     seen = np.eye(16, dtype=np.float32)
     values = [qr_dqn.action_values(config, trained.policies[0].state, observation) for observation in seen]
     np.testing.assert_allclose(means, np.array(values), atol=1e-6)
