@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from rlbook.chapters.ch09_deep_q.parallel_q import ParallelQ
 from rlbook.lab import Lab
 
 # In the order of the notebook.
-LABS: tuple[type[Lab[Any, Any]], ...] = ()
+LABS: tuple[type[Lab[Any, Any]], ...] = (ParallelQ,)
