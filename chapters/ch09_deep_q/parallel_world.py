@@ -39,7 +39,7 @@ def gap() -> float:
     return float(mdp.start @ solve(mdp, 1e-9).values - even)
 
 
-def settings(environments: int, rollout: int = ROLLOUT, step_size: float = 0.005) -> dict[str, Any]:
+def settings(environments: int, rollout: int = ROLLOUT, step_size: float = 0.01) -> dict[str, Any]:
     """Settings of PQN. Those that are part of the compiled program are the same for all but the first two arguments."""
     return {
         "environments": environments,
