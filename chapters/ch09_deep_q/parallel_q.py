@@ -29,8 +29,8 @@ FACTOR = 8
 _RATIO = (1.0 / FACTOR, 0.5)
 # Three times claimed, each time before the result was seen, always by this threshold. First for a quarter of the gap:
 # refuted, since even two environments bring rows enough for that. Then for a twentieth, since the noise of small
-# minibatches is what keeps the last errors from going: about half, and so left open. Both were with half of the step
-# size. The floor that noise sets is proportional to the step size; so the third is a twentieth with twice the step size.
+# minibatches is what keeps the last errors from going: about half, and so left open. The floor that noise sets is
+# proportional to the step size; so the third is for a twentieth with twice the step size.
 _FIRST_STEP_SIZE, _FIRST_LEFT = 0.005, 0.25
 _ROUNDS_APART = 4  # between two looks at the regret
 
@@ -64,16 +64,16 @@ class ParallelQ(Lab[ParallelQParameters, ParallelQView]):
     """Trains PQN with two numbers of environments on a random MDP, and reads exact regrets against rounds.
 
     A round is a rollout of all environments at once and the updates after it: what has to happen one after the other.
-    Seconds are not part of a result; `parallel_world.seconds_of_rounds` measures them. The first step size, the network and
-    the number of rounds were chosen by looking at 16 environments alone, on other seeds; twice that step size is judged,
-    after the claim had failed with the first.
+    Seconds are not part of a result; `parallel_world.seconds_of_rounds` measures them. Network, number of rounds and
+    first step size were chosen by looking at 16 environments alone, on other seeds; the default step size is twice
+    that, and was chosen after the claim had failed with the first.
     """
 
     name = "parallel-q"
     title = "Many environments side by side"
     claim = (
-        "Eight times the environments side by side learn in less than half of the rounds of updates, "
-        "but from more steps."
+        "Where noise is what slows learning, eight times the environments side by side learn in less than half of the "
+        "rounds of updates, but from more steps."
     )
     chapter = 9
     source = Source(
@@ -123,7 +123,7 @@ class ParallelQ(Lab[ParallelQParameters, ParallelQView]):
                 {
                     "regret": (("seed", "team", "round"), regret),
                     "error": (("seed", "team", "round"), error),
-                    "rounds": (("seed", "team"), _first_rounds(regret, looks, parameters.left * gap())),
+                    "rounds": (("seed", "team"), first_rounds(regret, looks, parameters.left * gap())),
                     "rows": (("team",), np.array([environments * rollout for environments, rollout in teams])),
                 },
                 coords={
@@ -215,7 +215,7 @@ def teams_of(parameters: ParallelQParameters) -> tuple[tuple[int, int], tuple[in
     return (few, ROLLOUT), (few * FACTOR, shorter)
 
 
-def _first_rounds(regret: NDArray[np.float64], looks: NDArray[np.int64], goal: float) -> NDArray[np.float64]:
+def first_rounds(regret: NDArray[np.float64], looks: NDArray[np.int64], goal: float) -> NDArray[np.float64]:
     """The first round at which regret, (..., looks), is at most the goal, between two looks by a straight line.
 
     Where it never is, the last round.
