@@ -8,6 +8,8 @@ from rlbook.chapters.ch09_deep_q.clipped_errors import ClippedErrors
 from rlbook.chapters.ch09_deep_q.double_dqn import DoubleDQN
 from rlbook.chapters.ch09_deep_q.dqn_switches import DQNSwitches
 from rlbook.chapters.ch09_deep_q.moving_heads import MovingHeads
+from rlbook.chapters.ch09_deep_q.neural_fitted_q import NeuralFittedQ
+from rlbook.chapters.ch09_deep_q.parallel_q import ParallelQ
 from rlbook.chapters.ch09_deep_q.streaming_against_replay import StreamingAgainstReplay
 from rlbook.lab import Lab
 
@@ -18,4 +20,6 @@ LABS: tuple[type[Lab[Any, Any]], ...] = (
     ClippedErrors,
     MovingHeads,
     StreamingAgainstReplay,
+    ParallelQ,
+    NeuralFittedQ,
 )
