@@ -228,6 +228,8 @@ class TrainingWatch(ipywidgets.VBox):
             going = bool(self._waiting or (self._running and not self._stopping))
             self._begin.disabled = going or (finished and not self.busy)
             self._end.disabled = not going
+            if finished and not self.busy:
+                self._bar.value = 1.0
             trouble = f'<div class="rlbook-problem" role="alert">{escape(self._problem)}</div>' if self._problem else ""
             self._trouble.value = trouble
             if self._stopping and not self._waiting:
