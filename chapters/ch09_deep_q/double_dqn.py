@@ -57,7 +57,7 @@ class DoubleParameters(Parameters):
         "one-hot", description="how states are shown: one number each, or a random vector"
     )
     discount: float = Field(0.9, ge=0.0, le=0.95, description="of rewards, per step")
-    learning_rate: float = Field(3e-3, ge=1e-4, le=1e-1, description="step size of Adam")
+    learning_rate: float = Field(3e-3, ge=1e-3, le=1e-2, description="step size of Adam")
     memory: int = Field(600, ge=100, le=_STEPS, description="rows that are kept; one more every step")
     target_every: int = Field(200, ge=1, le=1000, description="updates between two copies to the target network")
 
