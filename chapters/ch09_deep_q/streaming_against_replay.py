@@ -70,11 +70,11 @@ class StreamingAgainstReplay(Lab[StreamingParameters, StreamingView]):
     View = StreamingView
     canonical = (StreamingParameters(), StreamingParameters(world="Acrobot-v1"))
     controls = (
-        StreamingParameters(learner="stream without bound"),
-        StreamingParameters(learner="single-step DQN"),
+        StreamingParameters(learner="stream without bound", steps=10_000),
+        StreamingParameters(learner="single-step DQN", steps=10_000),
     )
     preview_seeds = 1
-    verdict_seeds = 12
+    verdict_seeds = 8
 
     def run(self, parameters: StreamingParameters, seeds: Sequence[int], context: Context) -> xr.Dataset:
         import xarray as xr

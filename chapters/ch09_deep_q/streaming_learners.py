@@ -1,4 +1,4 @@
-"""Who learns in the streaming labs: the stream, whole or without one of its pieces, replay, and replay without replay."""
+"""Who learns in the streaming labs: a stream, whole or without one of its pieces, and DQN with replay and without."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ _PIECES: dict[str, dict[str, bool]] = {
     "stream without sparse start": {"sparse": False},
     "stream without normalisation": {"normalised": False},
 }
-# Of DQN for short training: it begins early, learns at every fourth step, and soon stops exploring.
+# Of DQN for short training: it begins early, learns at every fourth step, and soon stops exploring. Of five settings
+# tried on CartPole, with seeds of their own and before the streams' verdicts, none had the greater area.
 _SHORT = {"learning_rate": 1e-3, "train_every": 4, "learning_starts": 1_000, "exploration_fraction": 0.2}
 # The same, but of the latest step alone, at each step; the target network is as old as there, counted in steps.
 _SINGLE = {**_SHORT, "train_every": 1, "learning_starts": 1, "batch_size": 1, "buffer_size": 1, "target_every": 200}
