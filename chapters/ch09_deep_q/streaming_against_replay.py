@@ -1,6 +1,8 @@
 """Lab: a stream of single steps against replay, at equal numbers of steps.
 
-Written down before any result: learners, worlds, the claim, its threshold and the sets below.
+Written down before any result: learners, the claim, its threshold and the sets for CartPole and Acrobot. On Acrobot it
+is not shown: in so few steps neither learner finds the way under all seeds, and areas scatter. That stays, among the
+refuted. The icy grid was added afterwards, written down before its own results were seen.
 """
 
 from __future__ import annotations
@@ -68,7 +70,8 @@ class StreamingAgainstReplay(Lab[StreamingParameters, StreamingView]):
     mechanism_only = True
     Parameters = StreamingParameters
     View = StreamingView
-    canonical = (StreamingParameters(), StreamingParameters(world="Acrobot-v1"))
+    canonical = (StreamingParameters(), StreamingParameters(world="icy grid", steps=10_000))
+    refuted = (StreamingParameters(world="Acrobot-v1"),)
     controls = (
         StreamingParameters(learner="stream without bound", steps=10_000),
         StreamingParameters(learner="single-step DQN", steps=10_000),
@@ -145,9 +148,15 @@ class StreamingAgainstReplay(Lab[StreamingParameters, StreamingView]):
             relation=">=",
             threshold=_THRESHOLD,
             n=result.sizes["seed"],
-            note=f"it keeps {own / 1000:,.3g} kB from step to step, DQN {stored / 1000:,.3g} kB; areas are "
+            note=f"{_story(self.parameters_of(result))}it keeps {own / 1000:,.3g} kB from step to step, DQN {stored / 1000:,.3g} kB; areas are "
             f"{area[0].mean():.3g} and {area[1].mean():.3g} of what is possible",
         )
+
+
+def _story(parameters: StreamingParameters) -> str:
+    if parameters not in StreamingAgainstReplay.refuted:
+        return ""
+    return f"within {parameters.steps:,} steps neither learner finds the way under all seeds, and areas scatter; "
 
 
 def areas(result: xr.Dataset, world: StreamWorld) -> NDArray[np.float64]:
