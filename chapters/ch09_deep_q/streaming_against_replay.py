@@ -148,8 +148,11 @@ class StreamingAgainstReplay(Lab[StreamingParameters, StreamingView]):
             relation=">=",
             threshold=_THRESHOLD,
             n=result.sizes["seed"],
-            note=f"{_story(self.parameters_of(result))}it keeps {own / 1000:,.3g} kB from step to step, DQN {stored / 1000:,.3g} kB; areas are "
-            f"{area[0].mean():.3g} and {area[1].mean():.3g} of what is possible",
+            note=(
+                f"{_story(self.parameters_of(result))}it keeps {own / 1000:,.3g} kB from step to step, DQN "
+                f"{stored / 1000:,.3g} kB; areas are {area[0].mean():.3g} and {area[1].mean():.3g} of what is possible"
+                f"{_broken(result)}"
+            ),
         )
 
 
@@ -157,6 +160,12 @@ def _story(parameters: StreamingParameters) -> str:
     if parameters not in StreamingAgainstReplay.refuted:
         return ""
     return f"within {parameters.steps:,} steps neither learner finds the way under all seeds, and areas scatter; "
+
+
+def _broken(result: xr.Dataset) -> str:
+    """How many seeds of the judged learner ended with a loss that was no number."""
+    gone = int(np.isnan(result["return"].values[0, :, -1]).sum())
+    return f"; {gone} of {result.sizes['seed']} seeds broke down, their loss no number" if gone else ""
 
 
 def areas(result: xr.Dataset, world: StreamWorld) -> NDArray[np.float64]:
