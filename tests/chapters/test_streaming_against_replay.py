@@ -11,7 +11,8 @@ from rlbook.tabular import evaluate_policy
 pytest.importorskip("jax", reason="the extra `deep` is not installed")
 
 from rlbook.chapters.ch09_deep_q.head_worlds import head_mdp
-from rlbook.chapters.ch09_deep_q.streaming_against_replay import StreamingAgainstReplay, StreamingParameters, areas
+from rlbook.chapters.ch09_deep_q.streaming_against_replay import StreamingAgainstReplay
+from rlbook.chapters.ch09_deep_q.streaming_lab import StreamingParameters, areas
 from rlbook.chapters.ch09_deep_q.streaming_learners import REPLAY, agent_of, best_on_grid, kept_bytes, scores
 
 LAB = StreamingAgainstReplay()
