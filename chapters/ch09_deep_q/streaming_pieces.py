@@ -1,6 +1,7 @@
 """Lab: a stream without one of the pieces that keep it stable, against the whole.
 
-Written down before any result: learners, the claim, its threshold and the sets below.
+Written down before any result: learners, the claim, its threshold and the sets below. For the sparse start it is not
+borne out on CartPole, where a dense one does no worse; it stays, among the refuted.
 """
 
 from __future__ import annotations
@@ -38,8 +39,11 @@ class StreamingPieces(StreamingLab):
     Parameters = PieceParameters
     canonical = (
         PieceParameters(),
-        PieceParameters(learner="stream without sparse start"),
         PieceParameters(learner="stream without normalisation"),
     )
+    refuted = (PieceParameters(learner="stream without sparse start"),)
     # Beside itself a learner has an area of exactly 1: a check that passed here would pass anything.
     controls = (PieceParameters(learner="stream"),)
+
+    def story(self, parameters: StreamingParameters) -> str:
+        return "with these few units a dense start is not shown to be worse; " if parameters in self.refuted else ""
