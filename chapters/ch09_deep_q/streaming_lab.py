@@ -12,6 +12,7 @@ from pydantic import Field
 from rlbook.chapters.ch09_deep_q.streaming_learners import (
     Learner,
     StreamWorld,
+    ends,
     kept_bytes,
     learn,
     scores,
@@ -89,19 +90,27 @@ class StreamingLab(Lab[StreamingParameters, StreamingView], ABC):
         parameters = self.parameters_of(result)
         traces: list[dict[str, Any]] = []
         for at, colour in ((1, GREY), (0, BLUE if parameters.learner == "stream" else VERMILION)):
-            name, x = str(result["learner"].values[at]), result["step"].values[at]
+            name, shown = str(result["learner"].values[at]), result[view.show].values[at]
+            gone = int(np.isnan(shown[:, -1]).sum())
+            if gone and view.show == "return":
+                shown = np.nan_to_num(shown, nan=ends(parameters.world)[0])  # as they are judged
             traces += mean_with_band(
-                x, result[view.show].values[at], name, colour, fewest_for_band=FEWEST_FOR_BAND, width=3 - at
+                result["step"].values[at],
+                shown,
+                f"{name}: {gone} of {len(shown)} broken down" if gone else name,
+                colour,
+                fewest_for_band=FEWEST_FOR_BAND,
+                width=3 - at,
             )
         return go.Figure(
             data=traces,
             layout=layout(
                 **judged_title(
-                    f"{parameters.world}: {parameters.learner}, beside {self.rival}",
+                    f"{parameters.world[0].upper() + parameters.world[1:]}: {parameters.learner}, beside {self.rival}",
                     f"judged: the area under the curve of returns, over that of {self.rival}",
                 ),
                 xaxis=axis("steps"),
-                yaxis=axis("greedy return" if view.show == "return" else "mean action value"),
+                yaxis=axis(_drawn(view, parameters.world)),
                 height=480,
                 uirevision=view.show,
             ),
@@ -144,6 +153,12 @@ class StreamingLab(Lab[StreamingParameters, StreamingView], ABC):
     def story(self, parameters: StreamingParameters) -> str:
         """What the note says first of a parameter set; nothing of most."""
         return ""
+
+
+def _drawn(view: StreamingView, world: StreamWorld) -> str:
+    if view.show == "value":
+        return "mean action value"
+    return "greedy policy's exact value" if world == "icy grid" else "greedy return"
 
 
 def _broken(result: xr.Dataset) -> str:

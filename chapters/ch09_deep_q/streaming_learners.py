@@ -106,12 +106,17 @@ def best_on_grid() -> float:
     return float(solve(head_mdp().replace(discount=_DISCOUNT)).value_at_start)
 
 
+def ends(world: StreamWorld) -> tuple[float, float]:
+    """The returns that are worth a score of 0 and of 1."""
+    return (0.0, best_on_grid()) if world == "icy grid" else _RETURNS[world]
+
+
 def scores(returns: NDArray[np.float64], world: StreamWorld) -> NDArray[np.float64]:
     """Returns as parts of the way from the least to the greatest possible; 0 where the learner has broken down.
 
     On the grid from 0, which is what it is worth to stay out of it, to the optimal value.
     """
-    low, high = (0.0, best_on_grid()) if world == "icy grid" else _RETURNS[world]
+    low, high = ends(world)
     return np.maximum(np.nan_to_num((returns - low) / (high - low), nan=0.0), 0.0)
 
 
