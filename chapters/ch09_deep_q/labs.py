@@ -11,6 +11,7 @@ from rlbook.chapters.ch09_deep_q.moving_heads import MovingHeads
 from rlbook.chapters.ch09_deep_q.neural_fitted_q import NeuralFittedQ
 from rlbook.chapters.ch09_deep_q.parallel_q import ParallelQ
 from rlbook.chapters.ch09_deep_q.streaming_against_replay import StreamingAgainstReplay
+from rlbook.chapters.ch09_deep_q.streaming_pieces import StreamingPieces
 from rlbook.lab import Lab
 
 # In the order of the notebook.
@@ -20,6 +21,7 @@ LABS: tuple[type[Lab[Any, Any]], ...] = (
     ClippedErrors,
     MovingHeads,
     StreamingAgainstReplay,
+    StreamingPieces,
     ParallelQ,
     NeuralFittedQ,
 )
