@@ -135,6 +135,7 @@ class NeuralFittedQ(Lab[NeuralFittedQParameters, NeuralFittedQView]):
         few: dict[str, Any] = {"fewest_for_band": FEWEST_FOR_BAND}
         draws, total = result["draws"].values, result["total"].values
         least = float(min(result["algorithmic"][-1], total.mean(axis=0).min()))
+        part = result["statistical"].values[:, :, -1]
         traces: list[dict[str, Any]]
         if view.against == "iterations":
             k = result["iteration"].values
@@ -149,7 +150,6 @@ class NeuralFittedQ(Lab[NeuralFittedQParameters, NeuralFittedQView]):
             x_axis, most = axis("iterations k"), float(total.mean(axis=0).max())
             judged = f"claimed with most rows: a factor of at most {parameters.discount + _ROOM:.2f} in each iteration"
         else:
-            part = result["statistical"].values[:, :, -1]
             slope, _ = log_slope_interval(np.log(draws), part)
             middle = np.log(part.mean(axis=0)).mean() + np.multiply.outer(_RATE, np.log(draws) - np.log(draws).mean())
             low, high = np.exp(middle.min(axis=0)), np.exp(middle.max(axis=0))
@@ -162,7 +162,11 @@ class NeuralFittedQ(Lab[NeuralFittedQParameters, NeuralFittedQView]):
                 ),
             ]
             marks = {"tickvals": draws, "ticktext": [f"{n:,}" for n in draws]}
-            x_axis, most = axis("rows of an iteration", type="log", **marks), float(total[:, :, -1].mean(axis=0).max())
+            x_axis, most = (
+                axis("rows of an iteration", type="log", **marks),
+                float(max(total[:, :, -1].max(), high.max())),
+            )
+            least = float(min(least, part.mean(axis=0).min(), low.min()))
             judged = f"exponent of the statistical part: {slope:.2f} (claimed: {_RATE[0]:g} to {_RATE[1]:g})"
         return go.Figure(
             data=traces,
@@ -170,6 +174,7 @@ class NeuralFittedQ(Lab[NeuralFittedQParameters, NeuralFittedQView]):
                 **judged_title(f"Two layers of {parameters.width}, discount {parameters.discount:g}", judged, rows=2),
                 xaxis=x_axis,
                 yaxis=log_axis("error of action values, rms, return", least, most),
+                height=470,
                 uirevision=view.against,
             ),
         )
