@@ -3,9 +3,9 @@
     q_{k+1} = the network that makes  sum over n rows of (r + discount max_b q_k(s', b) - q(s, a))^2  least
 
 Algorithm 1 of Fan, Wang, Xie & Yang (2020), *A Theoretical Analysis of Deep Q-Learning*, on a finite MDP: the n rows
-are drawn anew for each k, their pairs evenly. The fit is Adam's, whose step size falls to 0 along a line, over all rows at
-once; it starts from the network of the iteration before, so that steps add up while targets hardly move. The network's
-actions share their hidden units, as DQN's do; in the paper each action has its own.
+are drawn anew for each k, their pairs evenly. The fit is Adam's, whose step size falls to 0 along a line, over all rows
+at once; it starts from the network of the iteration before, so that steps add up while targets hardly move. The
+network's actions share their hidden units, as DQN's do; in the paper each action has its own.
 
 Rows of the same transition are the same numbers, so it is enough to know how often each transition was drawn: the sum
 of squares is that of the drawn pairs' mean targets, but for what no network changes. So a step costs as much with a
@@ -117,7 +117,7 @@ def neural_fitted_q(
         next_state=jnp.asarray(np.where(going, mdp.next_state, 0)),
         going=jnp.asarray(going, dtype=jnp.float32),
     )
-    drawn = np.stack([_shares(mdp, n, iterations, seed) for n in draws])
+    drawn = np.stack([shares(mdp, n, iterations, seed) for n in draws])
     q = np.asarray(
         _iterate(
             model,
@@ -134,7 +134,7 @@ def neural_fitted_q(
     return tuple(_told(mdp, np.concatenate([np.zeros((1, mdp.n_pairs)), iterates])) for iterates in q)
 
 
-def _shares(mdp: FiniteMDP, n: int | None, iterations: int, seed: int) -> NDArray[np.float64]:
+def shares(mdp: FiniteMDP, n: int | None, iterations: int, seed: int) -> NDArray[np.float64]:
     """The part that each transition has in the rows of each iteration, (K, t)."""
     law = mdp.probability / mdp.n_pairs
     if n is None:

@@ -22,16 +22,19 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
+    from rlbook.mdp import FiniteMDP
+
 ITERATIONS = 12  # K
 _MULTIPLES = np.array([1, 4, 16, 64])  # of the fewest rows
 # A mean of n draws errs as n^-1/2. The theorem's exponent, (alpha - 1) / 2, is nearer to 0 the rougher the functions
 # are, and what the network or its fit cannot do adds a part that does not fall: so more room above than below.
 _RATE = (-0.6, -0.35)
 # First claimed from 200 rows on, before any run with draws: refuted, the floor falls faster than that. Then, before it
-# was looked at, from 1,600 rows on: what falls faster should be the bias of maxima over noisy values, which is of second
-# order, so that it goes with the variance, as 1 / n, and is gone with more rows.
+# was looked at, from 1,600 rows on: what falls faster should be the bias of maxima over noisy values, which goes with
+# their variance, as 1 / n, and so is gone with more rows.
 _FIRST_DRAWS = 200
 _EARLY = slice(1, 8)  # iterations whose decay is judged: 0.7^8 and less of the first error is near the floor
+_ROUNDING = 1e-12  # of losses, units of return: a smaller one is none
 _ROOM = 0.03  # above the discount, which the floor may add to the decay of these; as in the lab of chapter 07
 
 
@@ -109,7 +112,7 @@ class NeuralFittedQ(Lab[NeuralFittedQParameters, NeuralFittedQView]):
                 total[row, place] = _size(best - each.iterates)
                 statistical[row, place] = _size(exact - each.iterates)
                 bias[row, place] = (each.iterates - exact).mean(axis=1)
-                lost[row, place] = np.maximum(greedy_policy_losses(mdp, each.iterates, best), 0.0).mean(axis=1)
+                lost[row, place] = _losses(mdp, each.iterates, best)
         dimensions = ("seed", "draws", "iteration")
         return self.stamp(
             xr.Dataset(
@@ -132,6 +135,7 @@ class NeuralFittedQ(Lab[NeuralFittedQParameters, NeuralFittedQView]):
         few: dict[str, Any] = {"fewest_for_band": FEWEST_FOR_BAND}
         draws, total = result["draws"].values, result["total"].values
         least = float(min(result["algorithmic"][-1], total.mean(axis=0).min()))
+        part = result["statistical"].values[:, :, -1]
         traces: list[dict[str, Any]]
         if view.against == "iterations":
             k = result["iteration"].values
@@ -146,7 +150,6 @@ class NeuralFittedQ(Lab[NeuralFittedQParameters, NeuralFittedQView]):
             x_axis, most = axis("iterations k"), float(total.mean(axis=0).max())
             judged = f"claimed with most rows: a factor of at most {parameters.discount + _ROOM:.2f} in each iteration"
         else:
-            part = result["statistical"].values[:, :, -1]
             slope, _ = log_slope_interval(np.log(draws), part)
             middle = np.log(part.mean(axis=0)).mean() + np.multiply.outer(_RATE, np.log(draws) - np.log(draws).mean())
             low, high = np.exp(middle.min(axis=0)), np.exp(middle.max(axis=0))
@@ -159,7 +162,11 @@ class NeuralFittedQ(Lab[NeuralFittedQParameters, NeuralFittedQView]):
                 ),
             ]
             marks = {"tickvals": draws, "ticktext": [f"{n:,}" for n in draws]}
-            x_axis, most = axis("rows of an iteration", type="log", **marks), float(total[:, :, -1].mean(axis=0).max())
+            x_axis, most = (
+                axis("rows of an iteration", type="log", **marks),
+                float(max(total[:, :, -1].max(), high.max())),
+            )
+            least = float(min(least, part.mean(axis=0).min(), low.min()))
             judged = f"exponent of the statistical part: {slope:.2f} (claimed: {_RATE[0]:g} to {_RATE[1]:g})"
         return go.Figure(
             data=traces,
@@ -167,6 +174,7 @@ class NeuralFittedQ(Lab[NeuralFittedQParameters, NeuralFittedQView]):
                 **judged_title(f"Two layers of {parameters.width}, discount {parameters.discount:g}", judged, rows=2),
                 xaxis=x_axis,
                 yaxis=log_axis("error of action values, rms, return", least, most),
+                height=470,
                 uirevision=view.against,
             ),
         )
@@ -194,9 +202,10 @@ class NeuralFittedQ(Lab[NeuralFittedQParameters, NeuralFittedQView]):
             "source": self.source,
             "interval_kind": "95% jackknife over seeds",
             "n": result.sizes["seed"],
-            "note": f"from fewest to most rows the statistical part goes from {part[0]:.3g} to {part[-1]:.3g}, the bias "
-            f"in it from {bias[0]:.2g} to {bias[-1]:.2g}; the algorithmic part is {float(last['algorithmic']):.3g}. Greedy "
-            f"policies lose {lost[0]:.2g} and {lost[-1]:.2g} in the mean{first}",
+            "note": f"from fewest to most rows the statistical part goes from {part[0]:.3g} to {part[-1]:.3g}, the "
+            f"bias in it from {bias[0]:.2g} to {bias[-1]:.2g}; the algorithmic part is "
+            f"{float(last['algorithmic']):.3g}. Greedy policies lose {lost[0]:.2g} and {lost[-1]:.2g} in the "
+            f"mean{first}",
         }
         if parameters.judged == "data":
             slope, interval = log_slope_interval(
@@ -220,6 +229,12 @@ class NeuralFittedQ(Lab[NeuralFittedQParameters, NeuralFittedQView]):
             threshold=parameters.discount + _ROOM,
             **common,
         )
+
+
+def _losses(mdp: FiniteMDP, iterates: NDArray[np.float64], best: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the greedy policy of each iterate loses, the mean over pairs, (iterates,); rounding is none."""
+    lost = greedy_policy_losses(mdp, iterates, best).mean(axis=1)
+    return np.where(lost > _ROUNDING, lost, 0.0)
 
 
 def _size(difference: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -25,7 +25,8 @@ _TOLERANCE = 1e-11  # of q*, in units of return
 def noisy_walk(noise: float, discount: float) -> tuple[FiniteMDP, NDArray[np.float64]]:
     """The slow chain with one crest, with rewards `noise` more or less by a fair coin; and its q*, (pairs,).
 
-    The coin is part of the model, as two transitions to the same state.
+    The coin is part of the model, as two transitions to the same state. Pushing hardly pays here, if at all, so that
+    values are what is hard to learn, and not the policy.
     """
     calm = slow_chain(states=STATES, waves=_CRESTS, discount=discount)
     lengths = np.diff(calm.row_ptr)
