@@ -77,7 +77,9 @@ class Algorithm:
         program, or "gym", any environment of Gymnasium's. evaluations, evaluation_episodes: how often the greedy policy
         is tried, and in how many episodes. folder: where checkpoints and policies go; training goes on from what is
         there, and a result's `seconds` are those since then. workers: seeds that are trained at once, by default one
-        per core. context: see `rlbook.lab.Context`.
+        per core. context: see `rlbook.lab.Context`. watch: called before the first step and after each evaluation, as
+        watch(seed, step, state), by that seed's thread; it may look at the agent's state, and must copy what it keeps,
+        since training goes on in the same memory.
 
         A seed gives the same numbers alone and in company. Where a loss is no number, that seed ends with a
         TrainingWarning. Raises UnknownNameError and ParameterError for bad input, before anything runs; Ctrl-C raises

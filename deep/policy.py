@@ -63,14 +63,17 @@ class Policy:
         write(Path(path), header, leaves_of(self.state, "state"))
 
     @staticmethod
-    def load(path: str | Path) -> Policy:
-        """The policy in a file that `save` wrote; nothing in it is executed. Raises ArrayFileError."""
+    def load(path: str | Path, own: Algorithm | None = None) -> Policy:
+        """The policy in a file that `save` wrote; nothing in it is executed. Raises ArrayFileError.
+
+        own: your algorithm, for the policies that it has made; the book's are found by their names.
+        """
         from rlbook.deep.algorithms import algorithm
 
         path = Path(path)
         header, arrays = read(path, _FORMAT)
         try:
-            made_by = algorithm(header["algorithm"])
+            made_by = own if own is not None and own.name == header["algorithm"] else algorithm(header["algorithm"])
             config = made_by.Config.parse(header["config"])
             spaces = Spaces(tuple(header["observation_shape"]), _actions_of(header["actions"]))
             environment = str(header["environment"])

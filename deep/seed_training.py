@@ -7,10 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from rlbook.deep.plan import Plan, Training
 from rlbook.deep.policy import Policy
 from rlbook.deep.results import SeedRecord
+
+Watch = Callable[[int, int, Any], None]
 
 _SECONDS_BETWEEN_CHECKPOINTS = 20.0
 
@@ -38,11 +41,12 @@ class Shared:
     """What the threads of one training share: its plan, when to stop, and who may compile.
 
     noting: held while a record grows, so that nobody reads half of a chunk. tell: called after each chunk with the
-    seed and the part of its training that is over, in [0, 1].
+    seed and the part of its training that is over, in [0, 1]. watch: see `Algorithm.train`.
     """
 
     plan: Plan
     tell: Callable[[int, float], None]
+    watch: Watch | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     noting: threading.Lock = field(default_factory=threading.Lock)
     compiling: FirstTime = field(default_factory=FirstTime)
@@ -76,8 +80,11 @@ def _run(shared: Shared, training: Training, seed: int, record: SeedRecord) -> N
         checkpoint.load(training, record)
     kept, saved = record.units, time.perf_counter()
     last = int(plan.evaluated_at[-1])
+    if record.units == 0:
+        _show(shared, training, seed, 0)
     while record.units < last and record.diverged_at < 0 and not shared.stop.is_set():
-        _chunk(shared, training, record)
+        if _chunk(shared, training, record):
+            _show(shared, training, seed, record.units * plan.steps_per_unit)
         shared.tell(seed, record.units / last)
         if checkpoint is not None and time.perf_counter() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
             checkpoint.save(training, record)
@@ -86,8 +93,14 @@ def _run(shared: Shared, training: Training, seed: int, record: SeedRecord) -> N
         checkpoint.save(training, record)
 
 
-def _chunk(shared: Shared, training: Training, record: SeedRecord) -> None:
-    """Run up to the next evaluation, to the first update, or a chunk, whichever comes first."""
+def _show(shared: Shared, training: Training, seed: int, step: int) -> None:
+    if shared.watch is not None:
+        with shared.compiling("watch"):
+            shared.watch(seed, step, training.state)
+
+
+def _chunk(shared: Shared, training: Training, record: SeedRecord) -> bool:
+    """Run up to the next evaluation, to the first update, or a chunk, whichever comes first; whether it evaluated."""
     plan = shared.plan
     stops = [record.units + plan.chunk, int(plan.evaluated_at[record.evaluated])]
     learning = record.units >= plan.idle_units
@@ -98,10 +111,12 @@ def _chunk(shared: Shared, training: Training, record: SeedRecord) -> None:
         metrics, endings = training.advance(units, learning=learning)
     with shared.noting:
         record.add(metrics, endings, units, plan.steps_per_unit)
-    if record.units == plan.evaluated_at[record.evaluated] and record.diverged_at < 0:
+    evaluated = bool(record.units == plan.evaluated_at[record.evaluated]) and record.diverged_at < 0
+    if evaluated:
         first = record.evaluated * plan.evaluation_episodes
         with shared.compiling("evaluation"):
             returns, lengths = training.evaluate(first, plan.evaluation_episodes)
             exact = {} if plan.oracle is None else plan.oracle.judge(training.state)
         with shared.noting:
             record.evaluate(returns, lengths, exact)
+    return evaluated

@@ -17,7 +17,7 @@ from rlbook.deep.config import Config
 from rlbook.deep.plan import Plan, config_of, plan_of, seeds_of
 from rlbook.deep.policy import Policy
 from rlbook.deep.results import SeedRecord, dataset
-from rlbook.deep.seed_training import Shared, train_seed
+from rlbook.deep.seed_training import Shared, Watch, train_seed
 from rlbook.deep.worlds import Driver
 from rlbook.lab import Context
 from rlbook.processes import cores
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _SECONDS_BETWEEN_REPORTS = 0.2
 _OPTIONS = (
     *("environment", "seeds", "steps", "config", "driver", "evaluations", "evaluation_episodes"),
-    *("folder", "workers", "context"),
+    *("folder", "workers", "context", "watch"),
 )
 
 
@@ -69,6 +69,7 @@ def run(
     folder: str | Path | None = None,
     workers: int | None = None,
     context: Context | None = None,
+    watch: Watch | None = None,
     **settings: Any,
 ) -> Trained:
     """Train an algorithm on an environment under every seed, and keep results and policies; see `Algorithm.train`."""
@@ -87,16 +88,16 @@ def run(
     )
     plan.tidy(each)
     keep_programs()
-    return _Company(plan, each, workers or cores(), context or Context()).train()
+    return _Company(plan, each, workers or cores(), context or Context(), watch).train()
 
 
 class _Company:
     """All seeds of one training, and the thread that waits for them."""
 
-    def __init__(self, plan: Plan, seeds: list[int], workers: int, context: Context) -> None:
+    def __init__(self, plan: Plan, seeds: list[int], workers: int, context: Context, watch: Watch | None) -> None:
         self._plan, self._seeds, self._workers, self._context = plan, seeds, workers, context
         self._news: queue.SimpleQueue[tuple[int, float | None]] = queue.SimpleQueue()
-        self._shared = Shared(plan, tell=lambda seed, fraction: self._news.put((seed, fraction)))
+        self._shared = Shared(plan, tell=lambda seed, fraction: self._news.put((seed, fraction)), watch=watch)
         self._records = {seed: SeedRecord.empty(plan) for seed in seeds}
         self._policies: dict[int, Policy] = {}
         self._began = time.perf_counter()

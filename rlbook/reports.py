@@ -41,27 +41,31 @@ class Table:
         return "\n".join([self.caption, *lines])
 
 
-def is_it_true(*names: str) -> Table:
+def is_it_true(*names: str, compute: bool = True) -> Table:
     """Judge the claims of labs with their full number of seeds: every canonical, every control and every refuted set.
 
     A claim must hold under the canonical sets and must not hold under the control sets. Refuted sets are those that
     something was claimed of beforehand, and that did not bear it out. What is in the reader's run store is not computed
-    again.
+    again. compute: whether to compute what is missing there; without it, such rows are left open.
     """
-    from rlbook.running import judge
+    from rlbook.running import judge, stored_verdict
 
     rows = []
     for name in names:
         lab = find_lab(name)
         for role, chosen in (("claim", lab.canonical), ("control", lab.controls), ("refuted", lab.refuted)):
             for parameters in chosen:
-                verdict = judge(lab, parameters)
+                verdict = judge(lab, parameters) if compute else stored_verdict(lab, parameters)
+                changes = _changes(lab.Parameters().model_dump(), parameters.model_dump())
+                if verdict is None:
+                    rows.append((name, role, changes, "not judged yet", "", "", f"0 of {lab.verdict_seeds}", ""))
+                    continue
                 expected = (verdict.status == "holds") == (role == "claim")
                 rows.append(
                     (
                         name,
                         role,
-                        _changes(lab.Parameters().model_dump(), parameters.model_dump()),
+                        changes,
                         f"{SIGNS[verdict.status]} {verdict.status}",
                         f"{verdict.estimate:.6g}",
                         verdict.rule,
@@ -70,7 +74,11 @@ def is_it_true(*names: str) -> Table:
                     )
                 )
     header = ("lab", "role", "parameters", "verdict", "measured", "claimed", "seeds", "as hoped?")
-    return Table("Is it true? Computed now, or loaded from your run store.", header, tuple(rows))
+    left = sum(row[3] == "not judged yet" for row in rows)
+    caption = "Is it true? " + ("Computed now, or loaded from your run store." if compute else "From your run store.")
+    if left:
+        caption += f" {left} of {len(rows)} rows are open: compute=True judges them."
+    return Table(caption, header, tuple(rows))
 
 
 def papers_of_chapter(chapter: int) -> Table:

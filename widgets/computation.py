@@ -135,11 +135,14 @@ class Computation:
                 self._bar.progress(*self._last)
 
 
-def sentence(error: Exception) -> str:
-    """Return an error as one sentence for readers; its traceback goes to the log, at debug level."""
+def sentence(error: Exception, what: str = "This lab") -> str:
+    """Return an error as one sentence for readers; its traceback goes to the log, at debug level.
+
+    what: the work that it ended.
+    """
     _log.debug("shown to the reader as one sentence", exc_info=error)
     text = " ".join(str(error).split())
     if isinstance(error, RlbookError):
         return text
     name = type(error).__name__
-    return f"This lab stopped with {name}: {text}" if text else f"This lab stopped with {name}."
+    return f"{what} stopped with {name}: {text}" if text else f"{what} stopped with {name}."

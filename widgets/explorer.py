@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import ipywidgets
 
 from rlbook.lab import Lab
 from rlbook.parameters import Parameters, View, controls
 from rlbook.verdict import Verdict
 from rlbook.widgets.controls import make_field
+from rlbook.widgets.dress import Dress, close_below
 from rlbook.widgets.exploration import Exploration
 from rlbook.widgets.screen import LabScreen
 
@@ -140,7 +139,7 @@ class Explorer(ipywidgets.VBox):
     def close(self) -> None:
         """End the work, its threads and the widgets."""
         self._exploration.close()
-        _close_below(self)
+        close_below(self)
         super().close()
 
     def __repr__(self) -> str:
@@ -181,19 +180,5 @@ class Explorer(ipywidgets.VBox):
         screen.stop.on_click(lambda _: self.cancel())
         actions = ipywidgets.Box([judge, reset, screen.code, screen.working])
         actions.add_class("rlbook-actions")
-        self.children = [_Dress(), title, body, screen.badge, actions]
+        self.children = [Dress(), title, body, screen.badge, actions]
         self.add_class("rlbook-explorer")
-
-
-class _Dress(anywidget.AnyWidget):
-    """Shows nothing itself: brings the style sheet, and names for screen readers, to the explorer that it stands in."""
-
-    _esm = Path(__file__).with_name("explorer.js")
-    _css = Path(__file__).with_name("explorer.css")
-
-
-def _close_below(box: ipywidgets.Box) -> None:
-    for child in box.children:
-        if isinstance(child, ipywidgets.Box):
-            _close_below(child)
-        child.close()

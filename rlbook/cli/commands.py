@@ -358,10 +358,11 @@ def _judge_canonical(chapter: int | None, jobs: int | None) -> int:
 def warm(
     jobs: Annotated[int | None, typer.Option(help="Processes that compile; default: one per core.")] = None,
 ) -> None:
-    """Compile all kernels now, so that the first slider is not slow."""
+    """Compile all kernels now, and what labs run in JAX, so that the first slider is not slow."""
     from rlbook import chapters, tabular
     from rlbook.cli.warming import warm as warm_kernels
 
     with terminal.progress_bar("warm") as show:
         warmed = warm_kernels((tabular, chapters), show, jobs)
-    say(f"{warmed.kernels} kernels ready in {warmed.seconds:.1f} s, kept in {warmed.folder}")
+    programs = f", programs of {warmed.labs} labs compiled" if warmed.labs else ""
+    say(f"{warmed.kernels} kernels ready{programs} in {warmed.seconds:.1f} s, kept in {warmed.folder.parent.parent}")

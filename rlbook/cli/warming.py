@@ -1,4 +1,4 @@
-"""Compiles kernels before they are needed, so that the first slider is not slow."""
+"""Compiles kernels and JAX programs before they are needed, so that the first slider is not slow."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from pathlib import Path
 from types import ModuleType
 
 from rlbook import kernel as kernels
+from rlbook.cli.warming_programs import labs_to_run, run_lab
 from rlbook.errors import RlbookError
 from rlbook.processes import cores, processes
 
 
 @dataclass(frozen=True)
 class Warmed:
-    """How many kernels are ready, how long it took in seconds, and the folder that keeps them."""
+    """How many kernels are ready, of how many labs programs were compiled, the seconds it took, the kernels' folder."""
 
     kernels: int
+    labs: int
     seconds: float
     folder: Path
 
@@ -28,9 +30,11 @@ class Warmed:
 def warm(packages: tuple[ModuleType, ...], progress: Callable[[float, str], None], jobs: int | None = None) -> Warmed:
     """Compile every kernel that the packages' modules define and the cache lacks; forget those of old sources.
 
-    progress: called with the fraction done, in [0, 1], and a kernel that is ready. jobs: how many processes compile,
-    by default one for each core: Numba compiles one function at a time in a process. Raises RlbookError where no folder
-    of the reader's can be written, so that all would be lost when this process ends, and for jobs below 1.
+    Then the JAX programs of their labs, where JAX is installed and they are not on the disk (`warming_programs`).
+
+    progress: called with the fraction done, in [0, 1], and a kernel or lab that is ready. jobs: how many processes
+    compile, by default one for each core: Numba compiles one function at a time in a process. Raises RlbookError where
+    no folder of the reader's can be written, so that all would be lost when this process ends, and for jobs below 1.
     """
     if jobs is not None and jobs < 1:
         raise RlbookError(f"jobs is {jobs}, but at least one process has to compile; leave it out for one per core")
@@ -45,13 +49,22 @@ def warm(packages: tuple[ModuleType, ...], progress: Callable[[float, str], None
         for name in _modules(package):
             _import(name)
     every = [kernel.name for kernel in kernels.all_kernels()]
+    labs = labs_to_run(packages)
+    total = len(every) + len(labs)
     with processes(min(jobs or cores(), len(every))) as pool:
         compiling = {pool.submit(_compile, name): name for name in every}
         for done, future in enumerate(as_completed(compiling), start=1):
             future.result()
-            progress(done / len(every), compiling[future].removeprefix("rlbook."))
+            progress(done / total, compiling[future].removeprefix("rlbook."))
     kernels.forget_old_caches()
-    return Warmed(len(every), time.perf_counter() - began, folder)
+    if labs:
+        # In fresh processes: those before hold what compiling left, and labs run kernels, all of which are ready now.
+        with processes(min(jobs or cores(), len(labs))) as pool:
+            running = {pool.submit(run_lab, type(lab).__module__, type(lab).__name__): lab.name for lab in labs}
+            for done, future in enumerate(as_completed(running), start=len(every) + 1):
+                future.result()
+                progress(done / total, running[future])
+    return Warmed(len(every), len(labs), time.perf_counter() - began, folder)
 
 
 def _compile(name: str) -> None:
