@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rlbook.chapters.ch09_deep_q.training_context import training_context
 from rlbook.lab import Context
 
 if TYPE_CHECKING:
@@ -32,11 +33,8 @@ def trained_curves(
     from such a dataset; None publishes nothing. options: those of `Algorithm.train`. Raises Cancelled.
     """
     context.check()
-    inner = Context(
-        on_progress=lambda fraction, message: context.progress((part + fraction) / parts, message),
-        on_partial=None if shown is None else lambda told: context.publish(shown(_curves(told, keep))),
-    )
-    inner.cancel_flag = context.cancel_flag
+    publish = None if shown is None else lambda told: context.publish(shown(_curves(told, keep)))
+    inner = training_context(context, part / parts, (part + 1) / parts, publish)
     return _curves(algorithm.train(environment, seeds=list(seeds), context=inner, **options), keep)
 
 
