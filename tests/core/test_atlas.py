@@ -122,7 +122,7 @@ def test_papers_outside_stay_outside(store: RunStore) -> None:
 def test_a_row_is_plain_json(store: RunStore) -> None:
     with registered(UniformMean):
         assert row(store).to_json() == {
-            "slug": SLUG, "title": find_paper(SLUG).title, "tier": 2, "state": "runs", "labs": ["uniform-mean"],
+            "slug": SLUG, "title": find_paper(SLUG).title, "tier": 3, "state": "runs", "labs": ["uniform-mean"],
         }  # fmt: skip
 
 
