@@ -13,7 +13,7 @@ from rlbook.registry import registered
 from ..core.fake_lab import Raising, UniformMean
 from .conftest import Command
 
-SLUG = "parallel_q_learning"
+SLUG = "activevln"  # no lab of the book cites it
 
 
 @pytest.fixture

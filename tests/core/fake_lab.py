@@ -35,7 +35,7 @@ class UniformMean(Lab[DrawsParameters, DrawsView]):
     claim = "Uniform draws have mean one half."
     chapter = 90
     source = Source(reference="Any textbook", where="page 1")
-    papers = ("parallel_q_learning",)
+    papers = ("activevln",)
     Parameters = DrawsParameters
     View = DrawsView
     canonical = (DrawsParameters(),)
