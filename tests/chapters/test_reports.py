@@ -23,7 +23,8 @@ def test_rows_that_are_not_judged_are_open_and_nothing_is_computed(
     assert f"{len(before.rows)} of {len(before.rows)} rows are open" in before.caption
     monkeypatch.undo()
     monkeypatch.setenv("RLBOOK_HOME", str(tmp_path))
-    judge(lab, lab.canonical[0])
+    verdict = judge(lab, lab.canonical[0])
     after = reports.is_it_true(lab.name, compute=False)
     assert [row[3] == "not judged yet" for row in after.rows] == [False] + [True] * (len(after.rows) - 1)
-    assert after.rows[0] == reports.is_it_true(lab.name).rows[0]
+    assert after.rows[0][3].endswith(f" {verdict.status}")
+    assert after.rows[0][6:] == (str(lab.verdict_seeds), "yes")
