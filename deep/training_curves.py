@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rlbook.figures.lines import line
-from rlbook.figures.style import BLUE, GREY, SKY, axis, layout
+from rlbook.figures.style import BLUE, GREY, axis, layout
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,7 +25,7 @@ def training_curves(result: xr.Dataset) -> dict[str, Any]:
     each = result["evaluation_return"].values
     data = [
         {
-            **line(step, own, "each seed", SKY, width=1.5, markers=True),
+            **line(step, own, "each seed", GREY, width=1.2),
             "text": [f"seed {seed}"] * len(step),
             "hovertemplate": "%{text}: %{y:.4g} at step %{x:,}<extra></extra>",
             "legendgroup": "each seed",
@@ -34,7 +34,10 @@ def training_curves(result: xr.Dataset) -> dict[str, Any]:
         for n, (seed, own) in enumerate(zip(result["seed"].values.tolist(), each, strict=True))
     ]
     # A mean over the seeds that happen to be ahead would jump when the others come.
-    mean = {**line(step, each.mean(axis=0), "mean", BLUE, width=3.5), "hovertemplate": "mean %{y:.4g}<extra></extra>"}
+    mean = {
+        **line(step, each.mean(axis=0), "mean", BLUE, width=3.5, markers=True),
+        "hovertemplate": "mean %{y:.4g}<extra></extra>",
+    }
     last = float(step[-1])
     across = axis("steps of training", range=[0.0, 1.02 * last], separatethousands=True)
     look = layout(height=_HEIGHT, xaxis=across, yaxis=axis("greedy return", rangemode="tozero"))

@@ -54,8 +54,9 @@ def said(lab: LabPage) -> str:
 
 
 def test_curves_grow_stop_keeps_them_and_the_agent_plays(lab_page: OpenNotebook) -> None:
-    """Defects: curves that come at the end only, a stop that waits or empties them, an agent that stays untrained; after
-    ten quick clicks an error, or two trainings at once.
+    """Defects: curves that come at the end only, a stop that waits or empties them, an agent that stays untrained.
+
+    And after ten quick clicks: an error, two trainings at once, or buttons that no longer do what they say.
     """
     lab = opened(lab_page)
     assert lab.page.evaluate(POINTS) == 0
