@@ -91,7 +91,6 @@ def record(agent: Agent, task: Task, told: Mapping[str, Any], date: str, where: 
         steps=task.steps,
         command=told["command"],
         config=told["config"],
-        tuned=agent.tuned,
         date=date,
         machine=where,
         versions=versions(_PACKAGES),

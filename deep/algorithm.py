@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rlbook.deep.config import Config
@@ -53,7 +53,7 @@ class Algorithm:
     state, observation) -> the action that it thinks best. update: (config, state, experience, key); see `Replay`,
     `Rollout` and `Stream` for what it gets and gives. action_values: (config, state, observation) -> (n,), if it has
     any; with them it is graded on finite MDPs. return_law: (config, state, observation) -> the laws whose means they
-    are, if it learns laws. papers: slugs of the atlas.
+    are, if it learns laws.
     """
 
     name: str
@@ -66,7 +66,6 @@ class Algorithm:
     update: Callable[..., Any]
     action_values: Callable[[Any, Any, Array], Array] | None = None
     return_law: Callable[[Any, Any, Array], ReturnLaw] | None = None
-    papers: tuple[str, ...] = field(default=())
 
     def train(self, environment: Worlds = "CartPole-v1", **options: Any) -> xr.Dataset:
         """Train under several seeds; returns a dataset over "seed" and "step" (of evaluation).

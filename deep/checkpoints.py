@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,8 +50,11 @@ class Checkpoint:
         if self.path.exists():
             self._check(read(self.path, _FORMAT, header_only=True)[0])
 
-    def load(self, training: Training, record: SeedRecord) -> None:
-        """Take training and its record to where the file says, if there is one; raises ArrayFileError like `check`."""
+    def load(self, training: Training, record: SeedRecord, noting: AbstractContextManager[Any]) -> None:
+        """Take training and its record to where the file says, if there is one; raises ArrayFileError like `check`.
+
+        noting: held while the record changes, so that nobody reads half of it.
+        """
         if not self.path.exists():
             return
         header, arrays = read(self.path, _FORMAT)
@@ -58,7 +62,8 @@ class Checkpoint:
         try:
             told = {name[7:]: array for name, array in arrays.items() if name.startswith("record ")}
             training.restore(arrays, repr(str(self.path)))
-            restore_record(record, told, header["record"])
+            with noting:
+                restore_record(record, told, header["record"])
         except (KeyError, ValueError) as error:
             if isinstance(error, ArrayFileError):
                 raise

@@ -46,8 +46,8 @@ class Config(BaseConfig):
     gradient_norm: float = Field(10.0, gt=0, description="longest gradient; longer ones are scaled down")
     train_every: int = Field(10, ge=1, le=10_000, description="steps between two updates")
     batch_size: int = Field(128, ge=1, le=65_536, description="rows of an update")
-    buffer_size: int = Field(10_000, ge=1, description="rows that are kept")
-    learning_starts: int = Field(10_000, ge=1, description="rows before the first update")
+    buffer_size: int = Field(10_000, ge=1, le=10_000_000, description="rows that are kept")
+    learning_starts: int = Field(10_000, ge=1, le=10_000_000, description="rows before the first update")
     target_every: int = Field(50, ge=1, description="updates between two copies to the target network")
     n_step: int = Field(1, ge=1, le=100, description="rewards before the bootstrap")
     double: bool = Field(False, description="choose the next action with the network, judge it with its target")
@@ -153,5 +153,5 @@ def update(config: Config, state: State, batch: Batch, key: PRNGKeyArray) -> tup
     return State(network, target, optimiser_state, updates), Learned(error, {"loss": value, "q": q.mean()})
 
 
-ALGORITHM = Algorithm("dqn", "DQN", Config, experience, init, act, greedy, update, action_values, papers=("dqn",))
+ALGORITHM = Algorithm("dqn", "DQN", Config, experience, init, act, greedy, update, action_values)
 train = ALGORITHM.train

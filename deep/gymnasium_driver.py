@@ -2,7 +2,8 @@
 
 Each episode begins with a reset under a seed of its own, which is the one that the compiled driver uses. So, wrapped by
 `to_gymnasium`, an environment in JAX gives the same training in both; and any environment whose draws follow from its
-seed is brought back to where it was by taking the same actions again, which is how training is resumed.
+seed is brought back to where it was by taking the same actions again, which is how training is resumed. Memory and
+updates are the compiled driver's own, so that the two agree to the last bit.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from rlbook.deep.episode_frames import GreedyEpisode, greedy_episode
 from rlbook.deep.plan import Plan, config_of, plan_of
 from rlbook.deep.policy import Policy
 from rlbook.deep.results import SeedRecord, dataset
-from rlbook.deep.training import TrainingWarning, run
+from rlbook.deep.training import TrainingCancelled, TrainingWarning, run
 from rlbook.deep.training_curves import curves_in_words, last_evaluations, training_curves
 from rlbook.deep.worlds import world_of
 from rlbook.errors import ParameterError
@@ -99,20 +99,25 @@ class LiveTraining:
         """Begin, or go on; `result` grows, and is published. Raises Cancelled when the context says so."""
         heard = Context(on_progress=context.progress, on_partial=lambda partial: self._reached(partial, context))
         heard.cancel_flag = context.cancel_flag
-        with warnings.catch_warnings():
-            # `curves_in_words` says the same where the reader looks.
-            warnings.simplefilter("ignore", TrainingWarning)
-            trained = run(
-                self._algorithm,
-                self._environment,
-                config=self._config,
-                seeds=self._seeds,
-                folder=self._folder,
-                # All at once, however few cores there are: curves that begin one after the other cannot be compared.
-                workers=len(self._seeds),
-                context=heard,
-                **self._options,
-            )
+        try:
+            with warnings.catch_warnings():
+                # `curves_in_words` says the same where the reader looks.
+                warnings.simplefilter("ignore", TrainingWarning)
+                trained = run(
+                    self._algorithm,
+                    self._environment,
+                    config=self._config,
+                    seeds=self._seeds,
+                    folder=self._folder,
+                    # All at once, however few cores: curves that begin one after the other cannot be compared.
+                    workers=len(self._seeds),
+                    context=heard,
+                    **self._options,
+                )
+        except TrainingCancelled as stop:
+            # What the agents were saved with is newer than what was last told of them.
+            self._keep(stop.result)
+            raise
         self.result = trained.result
 
     def begin_anew(self) -> None:
@@ -156,10 +161,13 @@ class LiveTraining:
             training.close()
 
     def _reached(self, partial: xr.Dataset, context: Context) -> None:
+        self._keep(partial)
+        context.publish(self.result)
+
+    def _keep(self, partial: xr.Dataset) -> None:
         # Just after a stop, some seeds have not read their checkpoints yet: their curves would vanish for a moment.
         if np.all(partial["steps_taken"].values >= self.result["steps_taken"].values):
             self.result = partial
-        context.publish(self.result)
 
     def _new_plan(self) -> Plan:
         return plan_of(self._algorithm, self._config, self._environment, folder=None, **self._options)

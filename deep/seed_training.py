@@ -77,7 +77,7 @@ def _run(shared: Shared, training: Training, seed: int, record: SeedRecord) -> N
     plan = shared.plan
     checkpoint = plan.checkpoint(seed)
     if checkpoint is not None:
-        checkpoint.load(training, record)
+        checkpoint.load(training, record, shared.noting)
     kept, saved = record.units, time.perf_counter()
     last = int(plan.evaluated_at[-1])
     if record.units == 0:

@@ -158,7 +158,5 @@ def update(config: Config, state: State, row: Row, key: PRNGKeyArray) -> tuple[S
     return State(network, trace, observations, sums, discounted * goes_on), {"loss": delta**2, "q": unit * q}
 
 
-ALGORITHM = Algorithm(
-    "stream_q", "Stream Q(lambda)", Config, experience, init, act, greedy, update, action_values, papers=("stream_x",)
-)
+ALGORITHM = Algorithm("stream_q", "Stream Q(lambda)", Config, experience, init, act, greedy, update, action_values)
 train = ALGORITHM.train

@@ -19,6 +19,7 @@ from rlbook.deep.policy import Policy
 from rlbook.deep.results import SeedRecord, dataset
 from rlbook.deep.seed_training import Shared, Watch, train_seed
 from rlbook.deep.worlds import Driver
+from rlbook.errors import Cancelled
 from rlbook.lab import Context
 from rlbook.processes import cores
 from rlbook.whole_numbers import require_whole
@@ -36,7 +37,15 @@ _OPTIONS = (
 
 
 class TrainingWarning(UserWarning):
-    """A seed's training ended before its time; what it had reached is in the result."""
+    """Training ended before its time, or before anything was learned; what was reached is in the result."""
+
+
+class TrainingCancelled(Cancelled):
+    """The context ended training. `result`: what every seed had reached when its thread was at rest."""
+
+    def __init__(self, result: xr.Dataset) -> None:
+        super().__init__()
+        self.result = result
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -103,15 +112,20 @@ class _Company:
         self._began = time.perf_counter()
 
     def train(self) -> Trained:
-        """Raises what a thread raised, Cancelled, or TrainingInterrupted, after all threads are at rest."""
+        """Raises what a thread raised, TrainingCancelled or TrainingInterrupted, after all threads are at rest."""
         count = min(self._workers, len(self._seeds))
         with ThreadPoolExecutor(count, thread_name_prefix="rlbook-training") as pool:
-            futures = {seed: pool.submit(self._one, seed) for seed in self._seeds}
+            futures: dict[int, Future[None]] = {}
             try:
+                for seed in self._seeds:
+                    futures[seed] = pool.submit(self._one, seed)
                 self._wait(futures)
             except KeyboardInterrupt:
                 self._halt(futures)
                 raise TrainingInterrupted(self._interruption(), self._result(), self._policies) from None
+            except Cancelled:
+                self._halt(futures)
+                raise TrainingCancelled(self._result()) from None
             except BaseException:
                 self._halt(futures)
                 raise
@@ -175,6 +189,13 @@ class _Company:
         return f"{self._plan.algorithm.name} on {self._plan.identity.environment}"
 
     def _warn(self) -> None:
+        if self._plan.idle_units >= self._plan.evaluated_at[-1]:
+            warnings.warn(
+                f"{self._label()} has learned nothing: training ended before its first update; take more steps, or "
+                "lower learning_starts",
+                TrainingWarning,
+                stacklevel=5,
+            )
         for seed, record in self._records.items():
             if record.diverged_at >= 0:
                 warnings.warn(

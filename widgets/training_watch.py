@@ -140,6 +140,7 @@ class TrainingWatch(ipywidgets.VBox):
         try:
             if job.anew:
                 self.trainee.begin_anew()
+                self._bar.value = 0.0
             self.trainee.train(job.context)
         except Cancelled:
             pass

@@ -188,11 +188,9 @@ class ParallelQ(Lab[ParallelQParameters, ParallelQView]):
         rows = result["rows"].values
         late = int((result["regret"].values.min(axis=-1) > left * gap()).sum())
         missed = f"; {late} trainings did not reach it and count with all their rounds" if late else ""
-        first = (
-            ". This was claimed before it was run, and is not borne out: two environments bring rows enough"
-            if parameters in self.refuted
-            else ""
-        )
+        first = ". This was claimed before it was run, and is not borne out" if parameters in self.refuted else ""
+        if first and left == _FIRST_LEFT:
+            first += ": two environments bring rows enough"
         return Verdict(
             claim=self.claim,
             source=self.source,

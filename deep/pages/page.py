@@ -195,7 +195,7 @@ def _result_blocks(result: Result) -> list[Block]:
         *([Paragraph(f"Here with {settings}: {because}.")] if because else []),
         others,
         Lines(run.command),
-        Paragraph(f"Measured on {run.date} in {run.seconds:,.0f} s: {run.machine}; {versions}. {run.tuned}"),
+        Paragraph(f"Measured on {run.date} in {run.seconds:,.0f} s: {run.machine}; {versions}. {result.agent.tuned}"),
     ]
 
 

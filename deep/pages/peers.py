@@ -54,6 +54,8 @@ PEERS = (
     *_cleanrl("c51", "c51", "c51.py", {"CartPole-v1": (481.20, 20.53), "Acrobot-v1": (-87.70, 5.52)}),
     *_zoo("qr_dqn", "qrdqn", {"CartPole-v1": (500.0, 0.0, 50_000), "Acrobot-v1": (-69.135, 9.967, 100_000)}),
     *_cleanrl("pqn", "pqn", "pqn.py", {"CartPole-v1": (495.13, 6.89), "Acrobot-v1": (-95.63, 5.73)}),
+    # Which of the two is the newer one could not be told.
+    *_cleanrl("pqn", "pqn", "pqn.py, another version of its page", {"CartPole-v1": (408.14, 128.42)}),
 )
 
 

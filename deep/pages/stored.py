@@ -31,9 +31,9 @@ class Curve(BaseModel):
 class StoredRun(BaseModel):
     """What was run, where, and what came of it.
 
-    command: what to type to have it again. config: all settings. tuned: a sentence on what was chosen after results
-    had been seen. final: by the name of a variable of results, its last value of each seed, None where it is no number.
-    diverged_at: of each seed, the step where the loss was no number, or -1. step: of the curves.
+    command: what to type to have it again. config: all settings. final: by the name of a variable of results, its last
+    value of each seed, None where it is no number. diverged_at: of each seed, the step where the loss was no number, or
+    -1. step: of the curves.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,7 +43,6 @@ class StoredRun(BaseModel):
     steps: int
     command: str
     config: dict[str, Any]
-    tuned: str
     date: str
     machine: str
     versions: dict[str, str]

@@ -1,4 +1,7 @@
-"""On which tasks agents are measured, and what is asked of them. Written down before anything was run on them."""
+"""On which tasks agents are measured, and what is asked of them. Written down before the stored runs were read.
+
+Some agents had been tried on CartPole before that; `tuned` in `agents` says what was chosen then.
+"""
 
 from __future__ import annotations
 

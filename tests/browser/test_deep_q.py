@@ -15,7 +15,8 @@ pytestmark = pytest.mark.browser
 WATCH = """from rlbook.deep.live_training import LiveTraining
 from rlbook.widgets import watch_training
 
-watch = watch_training(LiveTraining("dqn", "CartPole-v1", seeds=2, steps=60_000, evaluations=60, learning_starts=1_000))
+settings = {"seeds": 2, "steps": 900_000, "evaluations": 300, "learning_starts": 1_000}  # nobody waits for its end
+watch = watch_training(LiveTraining("dqn", "CartPole-v1", **settings))
 watch"""
 ASK = "print(watch.problem or 'well')"
 # Points of all curves that stand on the page.

@@ -28,7 +28,12 @@ CASES: list[tuple[str, Environment, dict[str, Any]]] = [
         {"environments": 3, "rollout": 4, "minibatches": 2, "epochs": 1, "first_width": 8, "second_width": 8},
     ),
     ("stream_q", Corridor(), {"first_width": 8, "second_width": 8}),
+    ("dqn", CART, {**SMALL, "double": True, "dueling": True, "prioritised": True, "n_step": 3}),
+    ("c51", Corridor(), {**SMALL, "atoms": 11, "lowest": 0.0, "highest": 20.0}),
+    ("qr_dqn", Corridor(), {**SMALL, "quantiles": 5}),
 ]
+NAMES = ["DQN", "PQN", "stream Q", "prioritised n-step double dueling DQN", "C51", "QR-DQN"]
+each_agent = pytest.mark.parametrize(("agent", "environment", "settings"), CASES, ids=NAMES)
 
 
 def same(one: Any, other: Any) -> bool:
@@ -41,7 +46,7 @@ def same(one: Any, other: Any) -> bool:
     )
 
 
-@pytest.mark.parametrize(("agent", "environment", "settings"), CASES, ids=[case[0] for case in CASES])
+@each_agent
 def test_both_drivers_give_the_same_numbers(agent: str, environment: Environment, settings: dict[str, Any]) -> None:
     """Prevents a driver that resets, draws, cuts or learns otherwise than the other one."""
     algorithm = algorithms.algorithm(agent)
@@ -67,6 +72,31 @@ def test_both_drivers_give_the_same_numbers(agent: str, environment: Environment
     assert same(compiled.carry, stepped.carry)
     assert same(compiled.evaluate(3, 4), stepped.evaluate(3, 4))
     assert same(compiled.carry, stepped.carry)
+
+
+@pytest.mark.parametrize("driver", ["compiled", "gym"])
+@each_agent
+def test_what_is_kept_goes_on_to_the_same_bits(
+    agent: str, environment: Environment, settings: dict[str, Any], driver: str
+) -> None:
+    """Prevents priorities, traces, rollouts of many environments or running means that a checkpoint forgets."""
+    algorithm = algorithms.algorithm(agent)
+    config = algorithm.Config(**settings)
+    kind = algorithm.experience(config)
+    most = max(1, 1_000 // (kind.length * kind.environments))
+
+    def fresh() -> Any:
+        if driver == "compiled":
+            return CompiledTraining(algorithm, config, environment, 5, 1_000, most)
+        return GymnasiumTraining(algorithm, config, partial(to_gymnasium, environment), 5, 1_000)
+
+    one, other = fresh(), fresh()
+    if kind.idle_units:
+        one.advance(kind.idle_units, learning=False)
+    one.advance(7, learning=True)
+    other.restore({name: np.array(array) for name, array in one.snapshot().items()}, "here")
+    assert same(one.advance(5, learning=True), other.advance(5, learning=True))
+    assert same(one.carry, other.carry)
 
 
 @pytest.mark.parametrize("driver", ["compiled", "gym"])

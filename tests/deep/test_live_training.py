@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from rlbook.deep import dqn
+from rlbook.deep.array_files import read
 from rlbook.deep.live_training import LiveTraining
 from rlbook.errors import Cancelled, ParameterError
 from rlbook.lab import Context
@@ -33,7 +36,14 @@ def test_a_stop_changes_nothing_and_what_was_reached_stays() -> None:
     with pytest.raises(Cancelled):
         live.train(stopping)
     assert not live.finished
-    assert heard == [int(live.result.steps_taken.min())]
+    assert int(live.result.steps_taken.min()) >= heard[-1] > 0
+    for seed, taken in zip((0, 1), live.result.steps_taken.values, strict=True):
+        header, _ = read(live._folder / f"checkpoint-{seed}.npz", "rlbook checkpoint 1")
+        assert json.loads(header["record"])["units"] * CONFIG.train_every == taken
+    shown = sorted(live.episodes())
+    assert [
+        f"after {taken:,} steps" in name for name, taken in zip(shown, live.result.steps_taken.values, strict=True)
+    ] == [True] * 2
     live.train(Context())
     assert live.finished
     whole = dqn.train(CART, seeds=2, steps=60_000, config=CONFIG, evaluations=6, evaluation_episodes=2)

@@ -38,7 +38,7 @@ def invented(name: str = "dqn", environment: str = "CartPole-v1", **changed: Any
     who, one = agent(name), task(environment)
     metrics = [goal.metric for goal in one.goals]
     told: dict[str, Any] = {
-        **{"agent": name, "environment": environment, "steps": one.steps, "command": "rlbook train", "tuned": "No."},
+        **{"agent": name, "environment": environment, "steps": one.steps, "command": "rlbook train"},
         **{
             "config": json.loads(who.config(environment).canonical_json()),
             "date": "2030-01-01",

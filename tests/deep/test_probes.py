@@ -8,7 +8,7 @@ pytest.importorskip("jax", reason="the extra `deep` is not installed")
 
 import numpy as np
 
-from rlbook.deep import c51, dqn, pqn, qr_dqn, stream_q
+from rlbook.deep import algorithms, c51, dqn, pqn, qr_dqn, stream_q
 from rlbook.deep.compiled import CompiledTraining
 from tests.deep.probes import DISCOUNT, PROBES, error, train
 from tests.deep.test_training import compilations
@@ -34,6 +34,7 @@ AGENTS = {
         dqn.Config(**REPLAY, double=True, dueling=True, prioritised=True, n_step=3),
         8_000,
     ),
+    "double DQN": (dqn, dqn.Config(**REPLAY, double=True), 8_000),
     "C51": (c51, c51.Config(**REPLAY, lowest=-2.5, highest=2.5, atoms=21), 8_000),
     "QR-DQN": (qr_dqn, qr_dqn.Config(**REPLAY, quantiles=11), 8_000),
     "PQN": (
@@ -43,6 +44,11 @@ AGENTS = {
     ),
     "stream Q": (stream_q, stream_q.Config(**SMALL), 20_000),
 }
+
+
+def test_no_agent_is_left_out():
+    """Prevents an agent of the book that no probe ever meets."""
+    assert {module.ALGORITHM.name for module, _, _ in AGENTS.values()} == set(algorithms.names())
 
 
 @pytest.mark.parametrize("agent", AGENTS)
