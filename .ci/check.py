@@ -1,9 +1,9 @@
 """Runs every check of the project and ends with how many tests passed; arguments go to pytest.
 
 ruff, then mypy while `rlbook warm` compiles the kernels that tests need, then pytest; a failure of one does not keep
-the next from running, and the exit code is not 0 if any of them failed. pytest runs twice: first over what is marked
-`serial`, alone on the machine, then over all else in as many processes as there are cores. With arguments it runs once,
-in one process, as they say. Run this file with the Python of `.venv`.
+the next from running, and the exit code is not 0 if any of them failed. pytest runs twice: over what is marked `serial`
+in one process, and behind it, over all else in as many processes as there are cores, on what processor time the first
+leaves. With arguments it runs once, in one process, as they say. Run this file with the Python of `.venv`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import runpy
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,16 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
+# Lets every other process go first, and becomes the module named. Where Linux shares the processor between sessions
+# before it shares it inside of them, niceness counts inside of a session alone, but for a session's own.
+STEP_BACK = """
+import contextlib, os, pathlib, runpy, sys
+os.nice(19)
+with contextlib.suppress(OSError):
+    pathlib.Path("/proc/self/autogroup").write_text("19")
+del sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
 MOST_PROCESSES = 8  # each imports, and loads the kernels, for itself, which takes time and up to 2 GB
 
 
@@ -71,23 +82,54 @@ def run(module: str, *arguments: str, folder: Path | None = None, **settings: st
     settings: environment variables on top of ours.
     """
     print(f"$ {shlex.join([module, *arguments])}", flush=True)
+    return subprocess.run(
+        command(module, *arguments), cwd=folder or ROOT, env=os.environ | settings, check=False
+    ).returncode
+
+
+def start_behind(module: str, *arguments: str, log: Path, **settings: str) -> subprocess.Popen[bytes]:
+    """Start `python -m module` in the clone's root on processor time that others leave; its output goes to `log`."""
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-c", STEP_BACK, module, *arguments],
+            cwd=ROOT,
+            env=os.environ | settings,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def command(module: str, *arguments: str) -> list[str]:
     # -P: the current folder must not make `tabular` or `tests` importable under their bare names.
-    command = [sys.executable, "-P", "-m", module, *arguments]
-    return subprocess.run(command, cwd=folder or ROOT, env=os.environ | settings, check=False).returncode
+    return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def all_tests() -> int:
-    """Run what is marked `serial`, alone, then the rest on all cores; say what came of both; return an exit code."""
+    """Run what is marked `serial`, and behind it the rest on all cores; say what came of both; return an exit code."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # Worksteal keeps neighbours in one process, and with them what a file computes once for all of its tests.
     shared = ["-n", str(min(cores, MOST_PROCESSES)), "--dist", "worksteal"]
-    began, code, total, parts = time.monotonic(), 0, Counter[str](), []
+    began, total, parts = time.monotonic(), Counter[str](), []
     with tempfile.TemporaryDirectory() as folder:
+        log, *reports = (Path(folder) / name for name in ("behind.log", "serial.xml", "behind.xml"))
+        arguments = [
+            ["-m", "serial", f"--junitxml={reports[0]}"],
+            ["-m", "not serial", *shared, f"--junitxml={reports[1]}"],
+        ]
         # One process for each core leaves no core for a second thread of BLAS in any of them.
-        for mark, more, settings in (("serial", [], {}), ("not serial", shared, {"OPENBLAS_NUM_THREADS": "1"})):
-            report = Path(folder) / "report.xml"
-            report.unlink(missing_ok=True)
-            code = run("pytest", "-m", mark, *more, f"--junitxml={report}", **settings) or code
+        behind = start_behind("pytest", *arguments[1], log=log, OPENBLAS_NUM_THREADS="1")
+        try:
+            code = run("pytest", *arguments[0])
+            print(f"$ {shlex.join(['pytest', *arguments[1]])}  # since the beginning; its output follows", flush=True)
+            code = behind.wait() or code
+        finally:
+            if behind.poll() is None:
+                os.killpg(behind.pid, signal.SIGTERM)
+                behind.wait()
+        print(log.read_text(errors="replace"), flush=True)
+        for report, mark in zip(reports, ("serial", "not serial"), strict=True):
             tally, seconds = counted(report)
             total += tally
             parts.append(f"{tally.total()} {mark} in {seconds:.0f} s")

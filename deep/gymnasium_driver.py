@@ -3,7 +3,8 @@
 Each episode begins with a reset under a seed of its own, which is the one that the compiled driver uses. So, wrapped by
 `to_gymnasium`, an environment in JAX gives the same training in both; and any environment whose draws follow from its
 seed is brought back to where it was by taking the same actions again, which is how training is resumed. Memory and
-updates are the compiled driver's own, so that the two agree to the last bit.
+updates are the compiled driver's own, so that the two agree, as a rule to the last bit: now and then a loop is compiled
+to other roundings than its body alone (seen with dueling networks and prioritised returns of several steps).
 """
 
 from __future__ import annotations

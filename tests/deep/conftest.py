@@ -7,7 +7,11 @@ import pytest
 
 @pytest.fixture
 def quick_compilation():
-    """Programs that are compiled with little optimisation: most of these tests take longer to compile than to run."""
+    """Programs that are compiled with little optimisation: most of these tests take longer to compile than to run.
+
+    Only for programs that no test without this compiles as well: JAX would take the one for the other, and their last
+    bits differ.
+    """
     jax = pytest.importorskip("jax", reason="the extra `deep` is not installed")
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)

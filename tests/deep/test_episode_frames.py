@@ -14,8 +14,6 @@ from rlbook.errors import ParameterError
 
 from .small import CART, TableConfig, table_algorithm
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def table_policy(q: np.ndarray, shape: tuple[int, ...], name: str) -> Policy:
     agent = table_algorithm(q)

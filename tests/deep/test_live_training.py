@@ -15,8 +15,6 @@ from rlbook.lab import Context
 
 from .small import CART, CONFIG, WALKER, Corridor
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def new(steps: int = 60_000) -> LiveTraining:
     return LiveTraining(dqn.ALGORITHM, CART, seeds=2, steps=steps, config=CONFIG, evaluations=6, evaluation_episodes=2)

@@ -231,7 +231,8 @@ def test_what_a_thread_raises_ends_the_others_at_once(tmp_path: Path) -> None:
 
 def test_few_steps_are_rounded_up_to_whole_blocks() -> None:
     """Prevents training of no steps at all, and evaluations that fall on the same step twice."""
-    result = WALKER.train(Corridor(), seeds=1, steps=5)
+    with pytest.warns(TrainingWarning, match="walker on corridor has learned nothing"):
+        result = WALKER.train(Corridor(), seeds=1, steps=5)
     assert result.step.values.tolist() == [4, 8]
     assert result.steps_taken.values.tolist() == [8]
 

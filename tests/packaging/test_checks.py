@@ -24,19 +24,30 @@ def check() -> ModuleType:
     return module
 
 
-STEPS = ["ruff check", "ruff format --check", "mypy", "pytest -m serial", "pytest -m not serial"]
+STEPS = ["ruff check", "ruff format --check", "mypy", "pytest -m not serial", "pytest -m serial"]
 
 
-class Warming:
-    """Stands in for the process that compiles kernels."""
+class Process:
+    """Stands in for a process beside the others."""
 
-    code = 0
-
-    def __init__(self, command: list[str], cwd: Path) -> None:
-        assert command[-2:] == ["rlbook", "warm"]
+    def __init__(self, code: int) -> None:
+        self.code = code
 
     def wait(self) -> int:
         return self.code
+
+    def poll(self) -> int:
+        return self.code
+
+
+class Warming(Process):
+    """Stands in for the process that compiles kernels."""
+
+    failing = 0
+
+    def __init__(self, command: list[str], cwd: Path) -> None:
+        assert command[-2:] == ["rlbook", "warm"]
+        super().__init__(self.failing)
 
 
 @pytest.mark.parametrize("failing", [None, "rlbook warm", *STEPS])
@@ -50,10 +61,15 @@ def test_each_failure_reaches_the_exit_code(
         ran.append(" ".join([module, *arguments[:2]]))
         return int(ran[-1] == failing)
 
+    def start_behind(module: str, *arguments: str, log: Path, **settings: str) -> Process:
+        log.touch()
+        return Process(run(module, *arguments))
+
     monkeypatch.setattr(check, "run", run)
+    monkeypatch.setattr(check, "start_behind", start_behind)
     monkeypatch.setattr(check, "mypy", lambda: run("mypy"))
     monkeypatch.setattr(check.subprocess, "Popen", Warming)
-    monkeypatch.setattr(Warming, "code", int(failing == "rlbook warm"))
+    monkeypatch.setattr(Warming, "failing", int(failing == "rlbook warm"))
     monkeypatch.setattr(check.sys, "argv", ["check.py"])
     assert check.main() == int(failing is not None)
     assert ran == STEPS
@@ -83,6 +99,7 @@ SHARED = """
 import os, pytest
 def test_shared():
     assert os.environ["PYTEST_XDIST_WORKER"] and os.environ["OPENBLAS_NUM_THREADS"] == "1"
+    assert os.nice(0) == 19
 def test_skipped(): pytest.skip("why not")
 def test_either(): {either}
 """
