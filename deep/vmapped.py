@@ -1,7 +1,7 @@
 """The compiled driver over many seeds at once: on an accelerator all of them are one program, mapped over seeds.
 
-On a CPU a program for each thread is quicker (`docs/speed.md`), so `Algorithm.train` does not use it. Seeds are what they
-are alone, but for rounding: products of batches are summed in another order.
+On a CPU a program for each thread is quicker (`docs/speed.md`), so `Algorithm.train` does not use it. Seeds are what
+they are alone, but for rounding: products of batches are summed in another order.
 """
 
 from __future__ import annotations
