@@ -41,7 +41,7 @@ def test_every_pin_is_needed() -> None:
     extras = PROJECT["optional-dependencies"]
     waiting = [*PROJECT["dependencies"], *(line for name in ("data", "deep", "book", "test") for line in extras[name])]
     wanted = {(canonicalize_name(one.name), extra) for one in map(Requirement, waiting) for extra in ("", *one.extras)}
-    reached: set[tuple[str, str]] = {("rlbook", "data")}
+    reached: set[tuple[str, str]] = {("rlbook", "data"), ("rlbook", "deep")}
     while wanted - reached:
         name, extra = place = min(wanted - reached)
         reached.add(place)
@@ -55,6 +55,20 @@ def test_every_pin_is_needed() -> None:
                 wanted |= {(canonicalize_name(one.name), inner) for inner in ("", *one.extras)}
     assert {name for name, _ in wanted} - {"rlbook"} - set(PINS) == set()
     assert set(PINS) - {name for name, _ in wanted} == set()
+
+
+def test_make_lab_brings_every_extra_that_chapters_use() -> None:
+    """Prevents: a reader whose chapter ends at its first import, while `make test`, which installs more, is green."""
+    extras, brought = PROJECT["optional-dependencies"], {"book"}
+    for requirement in map(Requirement, extras["book"]):
+        if requirement.name == "rlbook":
+            brought |= requirement.extras
+    sources = [path for suffix in ("*.py", "*.ipynb") for path in (ROOT / "chapters").rglob(suffix)]
+    used = {extra for extra in ("deep", "gpu") if any(f"rlbook.{extra} import" in path.read_text() for path in sources)}
+    assert used == {"deep"}
+    assert used <= brought
+    lab = (ROOT / "Makefile").read_text().partition("\nlab:\n")[2].partition("\n\n")[0]
+    assert "set -- book;" in lab
 
 
 def test_the_readme_is_the_description_of_the_package() -> None:
