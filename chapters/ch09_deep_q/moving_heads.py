@@ -188,7 +188,7 @@ class MovingHeads(Lab[HeadParameters, HeadView]):
             layout=layout(
                 **judged_title(
                     f"{parameters.head}, {_place(view)}, after {steps[view.look]:,} steps",
-                    "judged: the distance at the end, averaged over all states, over that of the best single number",
+                    "judged: mean distance at the end, over that of the best single number",
                     rows=2,
                     columns=3,
                 ),

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from rlbook.deep import dqn
 from rlbook.deep.array_files import read
@@ -20,8 +21,9 @@ def new(steps: int = 60_000) -> LiveTraining:
     return LiveTraining(dqn.ALGORITHM, CART, seeds=2, steps=steps, config=CONFIG, evaluations=6, evaluation_episodes=2)
 
 
-def test_a_stop_changes_nothing_and_what_was_reached_stays() -> None:
+def test_a_stop_changes_nothing_and_what_was_reached_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents training that begins again after a stop, or goes on to other numbers, and an agent that is lost."""
+    monkeypatch.setattr("rlbook.deep.training._SECONDS_BETWEEN_REPORTS", 0.0)  # else it may end before the first
     live = new()
     assert list(live.episodes()) == ["seed 0, before training"]
     assert "not evaluated yet" in live.curves()[1]
@@ -30,9 +32,16 @@ def test_a_stop_changes_nothing_and_what_was_reached_stays() -> None:
     with pytest.raises(Cancelled):
         live.train(context)
     heard: list[int] = []
-    stopping = Context(on_partial=lambda partial: (heard.append(int(partial.steps_taken.min())), stopping.cancel()))
+
+    def reached(partial: xr.Dataset) -> None:
+        heard.append(int(partial.steps_taken.min()))
+        if heard[-1] > 0:
+            stopping.cancel()
+
+    stopping = Context(on_partial=reached)
     with pytest.raises(Cancelled):
         live.train(stopping)
+    monkeypatch.undo()
     assert not live.finished
     assert int(live.result.steps_taken.min()) >= heard[-1] > 0
     for seed, taken in zip((0, 1), live.result.steps_taken.values, strict=True):
