@@ -163,6 +163,7 @@ class DoubleDQN(Lab[DoubleParameters, DoubleView]):
         bias = result["bias"].values[:, :, -_LAST:].mean(axis=2)
         estimate, interval = jackknife_interval(bias, _excess)
         plain, double = bias.mean(axis=0)
+        chosen_later = parameters in self.canonical
         return Verdict(
             claim=self.claim,
             source=self.source,
@@ -175,7 +176,8 @@ class DoubleDQN(Lab[DoubleParameters, DoubleView]):
             n=result.sizes["seed"],
             note=f"the bias is {plain:.3g} for DQN and {double:.3g} for double DQN, which learn from the same rows, of "
             f"which {min(1.0, parameters.target_every * _TRAIN_EVERY / parameters.memory):.0%} are new since the copy "
-            "when the network is copied again",
+            "when the network is copied again"
+            + ("; not shown, and claimed first, for a memory that forgets nothing" if chosen_later else ""),
         )
 
 

@@ -191,6 +191,8 @@ class ParallelQ(Lab[ParallelQParameters, ParallelQView]):
         first = ". This was claimed before it was run, and is not borne out" if parameters in self.refuted else ""
         if first and left == _FIRST_LEFT:
             first += ": two environments bring rows enough"
+        if parameters in self.canonical:
+            first = ". This is the third claim: with smaller steps it was not shown, nor for more of the regret left"
         return Verdict(
             claim=self.claim,
             source=self.source,

@@ -46,4 +46,6 @@ class StreamingPieces(StreamingLab):
     controls = (PieceParameters(learner="stream"),)
 
     def story(self, parameters: StreamingParameters) -> str:
-        return "with these few units a dense start is not shown to be worse; " if parameters in self.refuted else ""
+        if parameters in self.refuted:
+            return "with these few units a dense start is not shown to be worse; "
+        return "of the sparse start it is not shown; " if parameters in self.canonical else ""
