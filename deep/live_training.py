@@ -97,8 +97,7 @@ class LiveTraining:
 
     def train(self, context: Context) -> None:
         """Begin, or go on; `result` grows, and is published. Raises Cancelled when the context says so."""
-        heard = Context(on_progress=context.progress, on_partial=lambda partial: self._reached(partial, context))
-        heard.cancel_flag = context.cancel_flag
+        heard = context.part(publish=lambda partial: self._reached(partial, context))
         try:
             with warnings.catch_warnings():
                 # `curves_in_words` says the same where the reader looks.

@@ -67,6 +67,18 @@ class Context:
         if self._on_progress is not None:
             self._on_progress(min(max(fraction, 0.0), 1.0), message)
 
+    def part(
+        self, first: float = 0.0, last: float = 1.0, publish: Callable[[xr.Dataset], None] | None = None
+    ) -> Context:
+        """A context for one piece of the work, which is cancelled with the whole.
+
+        first, last: its progress from 0 to 1 is that of the whole between these. publish: gets its partial results,
+        which may be laid out otherwise than those of the whole; by default they are not shown.
+        """
+        part = Context(lambda done, message: self.progress(first + (last - first) * done, message), on_partial=publish)
+        part.cancel_flag = self.cancel_flag
+        return part
+
     def publish(self, partial: xr.Dataset) -> None:
         """Show a partial result, of the same layout as the final one, in a live figure."""
         self.check()

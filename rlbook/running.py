@@ -189,7 +189,9 @@ def _computed(
         chunk = list(missing[start : start + size])
         began = time.perf_counter()
         done = total - len(missing) + start
-        inner = _part_of(context, done / total, len(chunk) / total, lab, parameters)
+        inner = context.part(
+            done / total, (done + len(chunk)) / total, lambda partial: context.publish(lab.stamp(partial, parameters))
+        )
         result = _checked(lab, parameters, lab.run(parameters, chunk, inner), chunk)
         took = time.perf_counter() - began
         if took < CHUNK_SECONDS:
@@ -197,16 +199,6 @@ def _computed(
         yield chunk, result
         start += len(chunk)
         context.progress((done + len(chunk)) / total)
-
-
-def _part_of(whole: Context, done: float, share: float, lab: Lab[Any, Any], parameters: Parameters) -> Context:
-    """A context for a part of a run: the same cancel flag, progress scaled to the part, partial results stamped."""
-    part = Context(
-        on_progress=lambda fraction, message: whole.progress(done + fraction * share, message),
-        on_partial=lambda partial: whole.publish(lab.stamp(partial, parameters)),
-    )
-    part.cancel_flag = whole.cancel_flag
-    return part
 
 
 def _checked(lab: Lab[Any, Any], parameters: Parameters, result: object, seeds: Sequence[int]) -> xr.Dataset:

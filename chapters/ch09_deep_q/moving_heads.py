@@ -22,7 +22,6 @@ from rlbook.chapters.ch09_deep_q.head_worlds import (
     head_world,
     laws_of,
 )
-from rlbook.chapters.ch09_deep_q.training_context import training_context
 from rlbook.figures.lines import BELOW, FEWEST_FOR_BAND, LEFT, RIGHT, line, mean_with_band
 from rlbook.figures.style import BLUE, GREY, ORANGE, VERMILION, axis, judged_title, layout, translucent
 from rlbook.gridworld import ACTION_NAMES
@@ -104,7 +103,7 @@ class MovingHeads(Lab[HeadParameters, HeadView]):
             evaluations=_LOOKS,
             evaluation_episodes=1,
             watch=watched,
-            context=training_context(context, 0.0, 0.9),
+            context=context.part(0.0, 0.9),
         )
         context.progress(0.9, "measuring distances")
         atoms, mass = watched.laws(seeds)

@@ -9,7 +9,6 @@ import numpy as np
 from pydantic import Field
 
 from rlbook.chapters.ch09_deep_q.parallel_world import ROLLOUT, gap, settings, world
-from rlbook.chapters.ch09_deep_q.training_context import training_context
 from rlbook.figures.lines import FEWEST_FOR_BAND, line, mean_with_band
 from rlbook.figures.style import BLUE, GREY, VERMILION, axis, judged_title, layout
 from rlbook.intervals import jackknife_interval
@@ -114,7 +113,7 @@ class ParallelQ(Lab[ParallelQParameters, ParallelQView]):
                 steps=parameters.rounds * environments * rollout,
                 evaluations=len(looks),
                 evaluation_episodes=1,
-                context=training_context(context, place / 2, (place + 1) / 2),
+                context=context.part(place / 2, (place + 1) / 2),
                 **settings(environments, rollout, parameters.step_size),
             )
             regret[:, place], error[:, place] = found["regret"].values, found["q_rms_error"].values

@@ -17,7 +17,6 @@ from rlbook.chapters.ch09_deep_q.streaming_learners import (
     learn,
     scores,
 )
-from rlbook.chapters.ch09_deep_q.training_context import training_context
 from rlbook.figures.lines import FEWEST_FOR_BAND, mean_with_band
 from rlbook.figures.style import BLUE, GREY, VERMILION, axis, judged_title, layout
 from rlbook.intervals import jackknife_interval
@@ -66,7 +65,7 @@ class StreamingLab(Lab[StreamingParameters, StreamingView], ABC):
         context.check()
         learners = (parameters.learner, self.rival)
         lessons = [
-            learn(each, parameters.world, seeds, parameters.steps, training_context(context, at / 2, (at + 1) / 2))
+            learn(each, parameters.world, seeds, parameters.steps, context.part(at / 2, (at + 1) / 2))
             for at, each in enumerate(dict.fromkeys(learners))
         ]
         lessons = [lessons[0], lessons[-1]]

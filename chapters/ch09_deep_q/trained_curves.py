@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rlbook.chapters.ch09_deep_q.training_context import training_context
 from rlbook.lab import Context
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def trained_curves(
     """
     context.check()
     publish = None if shown is None else lambda told: context.publish(shown(_curves(told, keep)))
-    inner = training_context(context, part / parts, (part + 1) / parts, publish)
+    inner = context.part(part / parts, (part + 1) / parts, publish)
     return _curves(algorithm.train(environment, seeds=list(seeds), context=inner, **options), keep)
 
 

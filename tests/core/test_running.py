@@ -339,3 +339,21 @@ def test_without_a_store_the_readers_own_is_used(tmp_path: Path, monkeypatch: py
 def test_what_a_lab_raises_comes_through(store: RunStore) -> None:
     with pytest.raises(ZeroDivisionError):
         run_lab(Raising(), store=store)
+
+
+def test_a_part_of_a_run_moves_the_whole_and_is_cancelled_with_it() -> None:
+    """Prevents progress that jumps back at each part, partial results of another layout, and parts that run on."""
+    seen: list[float] = []
+    shown: list[xr.Dataset] = []
+    whole = Context(on_progress=lambda fraction, _: seen.append(fraction), on_partial=shown.append)
+    for first, last in ((0.0, 0.25), (0.25, 1.0)):
+        part = whole.part(first, last)
+        part.progress(0.5)
+        part.publish(xr.Dataset({"other": 1}))
+    assert seen == [0.125, 0.625]
+    assert shown == []
+    whole.part(publish=shown.append).publish(xr.Dataset())
+    assert len(shown) == 1
+    whole.cancel()
+    with pytest.raises(Cancelled):
+        whole.part().check()
