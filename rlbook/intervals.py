@@ -10,6 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_GREATEST_LOGARITHM = 700.0  # of what floating point can hold, but for a little
+
 
 def student_reach(sample: NDArray[np.float64]) -> NDArray[np.float64]:
     """How far the 95% interval of the mean of each column of `sample`, (n, ...), goes to either side; inf for n = 1."""
@@ -74,3 +76,12 @@ def log_slope_interval(x: NDArray[np.float64], sample: NDArray[np.float64]) -> t
     return jackknife_interval(
         sample, lambda kept: float(weight @ np.log(np.maximum(kept.mean(axis=0), np.finfo(float).tiny)))
     )
+
+
+def factor_interval(x: NDArray[np.float64], sample: NDArray[np.float64]) -> tuple[float, tuple[float, float]]:
+    """The factor by which the mean of a sample changes for each unit of x, and its 95% interval.
+
+    The exponential of `log_slope_interval`, whose arguments it takes; the upper end is finite.
+    """
+    slope, (low, high) = log_slope_interval(x, sample)
+    return float(np.exp(slope)), (float(np.exp(low)), float(np.exp(min(high, _GREATEST_LOGARITHM))))

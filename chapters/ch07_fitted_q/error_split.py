@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import Field
 
 from rlbook.chapters.ch07_fitted_q.fitted_worlds import garnet_with_truth, grouped
-from rlbook.figures.lines import FEWEST_FOR_BAND, band, line, mean_with_band
+from rlbook.figures.lines import FEWEST_FOR_BAND, band, between_powers, line, mean_with_band
 from rlbook.figures.style import BLUE, GREY, PURPLE, VERMILION, axis, layout, legend_below, log_axis
-from rlbook.intervals import log_slope_interval
+from rlbook.intervals import factor_interval, log_slope_interval
 from rlbook.keyed_random import keyed_uniforms
 from rlbook.lab import Context, Lab
 from rlbook.parameters import Parameters, View
@@ -157,9 +157,7 @@ class ErrorSplit(Lab[ErrorSplitParameters, ErrorSplitView]):
         else:
             x, last = result["draws"].values, result.isel(iteration=-1)
             part = last["statistical"].values
-            # The least-squares line goes through the middle of the points: there the claimed slopes cross.
-            middle = np.log(part.mean(axis=0)).mean() + np.multiply.outer(_RATE, np.log(x) - np.log(x).mean())
-            low, high = np.exp(middle.min(axis=0)), np.exp(middle.max(axis=0))
+            low, high = between_powers(x, part.mean(axis=0), _RATE)
             traces = [
                 band(x, low, high, f"claimed: exponent {_RATE[0]:g} to {_RATE[1]:g}"),
                 *mean_with_band(x, last["total"].values, "error", BLUE, markers=True, **few),
@@ -226,11 +224,11 @@ class ErrorSplit(Lab[ErrorSplitParameters, ErrorSplitView]):
                 **common,
             )
         early = result["total"].values[:, -1, _EARLY]
-        slope, interval = log_slope_interval(result["iteration"].values[_EARLY].astype(np.float64), early)
+        factor, interval = factor_interval(result["iteration"].values[_EARLY].astype(np.float64), early)
         return Verdict(
             statistic="factor by which the error changes from iteration to iteration at first, with most data",
-            estimate=float(np.exp(slope)),
-            interval=(float(np.exp(interval[0])), float(np.exp(min(interval[1], 700.0)))),
+            estimate=factor,
+            interval=interval,
             relation="<=",
             threshold=parameters.discount + _ROOM,
             **common,

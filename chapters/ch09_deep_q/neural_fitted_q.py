@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import Field
 
 from rlbook.chapters.ch09_deep_q.noisy_walk import noisy_walk, places
-from rlbook.figures.lines import FEWEST_FOR_BAND, band, line, mean_with_band
+from rlbook.figures.lines import FEWEST_FOR_BAND, band, between_powers, line, mean_with_band
 from rlbook.figures.style import BLUE, GREY, VERMILION, axis, judged_title, layout, log_axis
-from rlbook.intervals import log_slope_interval
+from rlbook.intervals import factor_interval, log_slope_interval
 from rlbook.lab import Context, Lab
 from rlbook.parameters import Parameters, View
 from rlbook.tabular.approximation import LeastSquares, fitted_value_iteration, greedy_policy_losses, one_hot
@@ -151,8 +151,7 @@ class NeuralFittedQ(Lab[NeuralFittedQParameters, NeuralFittedQView]):
             judged = f"claimed with most rows: a factor of at most {parameters.discount + _ROOM:.2f} in each iteration"
         else:
             slope, _ = log_slope_interval(np.log(draws), part)
-            middle = np.log(part.mean(axis=0)).mean() + np.multiply.outer(_RATE, np.log(draws) - np.log(draws).mean())
-            low, high = np.exp(middle.min(axis=0)), np.exp(middle.max(axis=0))
+            low, high = between_powers(draws, part.mean(axis=0), _RATE)
             traces = [
                 band(draws, low, high, f"claimed: exponent {_RATE[0]:g} to {_RATE[1]:g}"),
                 *mean_with_band(draws, total[:, :, -1], "error", BLUE, markers=True, **few),
@@ -215,11 +214,11 @@ class NeuralFittedQ(Lab[NeuralFittedQParameters, NeuralFittedQView]):
                 **common,
             )
         early = result["total"].values[:, -1, _EARLY]
-        slope, interval = log_slope_interval(result["iteration"].values[_EARLY].astype(np.float64), early)
+        factor, interval = factor_interval(result["iteration"].values[_EARLY].astype(np.float64), early)
         return Verdict(
             statistic="factor by which the error changes from iteration to iteration at first, with most rows",
-            estimate=float(np.exp(slope)),
-            interval=(float(np.exp(interval[0])), float(np.exp(min(interval[1], 700.0)))),
+            estimate=factor,
+            interval=interval,
             relation="<=",
             threshold=parameters.discount + _ROOM,
             **common,

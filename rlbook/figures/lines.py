@@ -74,6 +74,17 @@ def band(
     }
 
 
+def between_powers(
+    x: NDArray[Any], y: NDArray[np.float64], exponents: tuple[float, float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The lower and upper edge, (n,) each, of the power laws with exponents between two, through the middle of points.
+
+    x, y: positive, (n,). The line of least squares through their logarithms goes through the same middle.
+    """
+    laws = np.log(y).mean() + np.multiply.outer(exponents, np.log(x) - np.log(x).mean())
+    return np.exp(laws.min(axis=0)), np.exp(laws.max(axis=0))
+
+
 def mean_with_band(
     x: NDArray[Any],
     sample: NDArray[np.float64],

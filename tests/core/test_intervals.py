@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from rlbook.figures.lines import mean_with_band
+from rlbook.figures.lines import between_powers, mean_with_band
 from rlbook.figures.style import BLUE, translucent
 from rlbook.intervals import (
+    factor_interval,
     jackknife_interval,
     log_slope_interval,
     median_interval,
@@ -94,3 +95,25 @@ def test_the_slope_of_a_power_law_is_its_exponent() -> None:
     slope, (low, high) = log_slope_interval(x, np.array([[1.0], [3.0], [2.0]]) * np.exp(-0.5 * x))
     assert (slope, low, high) == pytest.approx((-0.5, -0.5, -0.5))
     assert log_slope_interval(x, np.exp(x)[None])[1] == (-np.inf, np.inf)
+
+
+def test_a_factor_is_the_exponential_of_a_slope() -> None:
+    """Prevents an interval of a rate that is that of its logarithm, and an end that overflows for a single seed."""
+    x, sample = np.arange(5.0), 3 * 0.7 ** np.arange(5.0) * np.array([[1.0], [1.1]])
+    factor, (low, high) = factor_interval(x, sample)
+    assert factor == pytest.approx(0.7)
+    assert low <= factor <= high
+    _, (low, high) = factor_interval(x, sample[:1])
+    assert low == 0
+    assert 1e300 < high < np.inf
+
+
+def test_a_power_law_lies_between_its_neighbours_and_touches_its_own() -> None:
+    """Prevents claimed slopes that are drawn through another point than the one that the fitted line goes through."""
+    x = np.array([10.0, 40.0, 160.0])
+    y = 5 * x**-0.5
+    low, high = between_powers(x, y, (-0.6, -0.4))
+    assert (low <= y + 1e-12).all()
+    assert (y <= high + 1e-12).all()
+    assert low[1] == pytest.approx(high[1])  # the middle, in logarithms
+    np.testing.assert_allclose(between_powers(x, y, (-0.5, -0.5)), np.stack([y, y]))
