@@ -41,11 +41,8 @@ class Experience(Protocol):
         """One update after `rows` have been stored: (state, memory, metrics). progress: of training, in [0, 1]."""
 
 
-class Rollout(eqx.Module):
-    """Blocks of steps of many environments, each learned from once, by the policy that made it, and forgotten."""
-
-    environments: int = eqx.field(static=True)
-    length: int = eqx.field(static=True)
+class _Once(eqx.Module):
+    """What is learned from at once and then forgotten: there is no memory, and nothing to wait for."""
 
     @property
     def idle_units(self) -> int:
@@ -56,6 +53,13 @@ class Rollout(eqx.Module):
 
     def remember(self, memory: None, rows: Row) -> None:
         return None
+
+
+class Rollout(_Once):
+    """Blocks of steps of many environments, each learned from once, by the policy that made it, and forgotten."""
+
+    environments: int = eqx.field(static=True)
+    length: int = eqx.field(static=True)
 
     def learn(
         self,
@@ -71,7 +75,7 @@ class Rollout(eqx.Module):
         return state, None, metrics
 
 
-class Stream(eqx.Module):
+class Stream(_Once):
     """One step at a time, learned from at once and never seen again."""
 
     @property
@@ -81,16 +85,6 @@ class Stream(eqx.Module):
     @property
     def length(self) -> int:
         return 1
-
-    @property
-    def idle_units(self) -> int:
-        return 0
-
-    def prepare(self, row: Row) -> None:
-        return None
-
-    def remember(self, memory: None, rows: Row) -> None:
-        return None
 
     def learn(
         self,

@@ -53,7 +53,7 @@ class Torso(eqx.Module):
             normed = [(16, height - 2, width - 2)]
             size = math.prod(normed[0])
         sizes = [size, *widths]
-        self.layers = tuple(eqx.nn.Linear(*pair, key=k) for pair, k in zip(_pairs(sizes), keys[:-1], strict=True))
+        self.layers = tuple(eqx.nn.Linear(*pair, key=k) for pair, k in zip(pairwise(sizes), keys[:-1], strict=True))
         learned = norm == "learned"
         shapes = [] if norm == "none" else normed + [(width,) for width in widths]
         self.norms = tuple(eqx.nn.LayerNorm(shape, use_weight=learned, use_bias=learned) for shape in shapes)
@@ -94,7 +94,3 @@ def copied_every(every: int, updates: Int[Array, ""], network: Any, target: Any)
     """The target network after so many updates: a copy of the network at each `every`-th of them."""
     renewed = updates % every == 0
     return jax.tree.map(lambda new, old: jnp.where(renewed, new, old), network, target)
-
-
-def _pairs(sizes: Sequence[int]) -> list[tuple[int, int]]:
-    return list(pairwise(sizes))
